@@ -1,0 +1,1 @@
+"""The kinds of the API as pydantic models: the one source of CRDs, reference and SDK."""

@@ -1,7 +1,7 @@
 """Status conditions: the one setter, and the kstatus trio that GitOps tools and Helm wait on.
 
-`Ready` is always present. While work goes on `Reconciling` is True; after a failure that only a person can end `Stalled` is
-True besides `Ready=False`; both are absent otherwise, because kstatus reads their presence (abnormal-true).
+`Ready` is always present. While work goes on `Reconciling` is True; after a failure that only a person can end
+`Stalled` is True besides `Ready=False`; both are absent otherwise, because kstatus reads their presence (abnormal-true).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def merge(
 ) -> list[dict[str, Any]]:
     """Give the `status.conditions` that say exactly `now`.
 
-    A type that `now` does not name is removed. `lastTransitionTime` is kept while the status of its type stays the same.
+    A type that `now` does not name is removed. `lastTransitionTime` is kept while its status stays.
 
     Args:
         before: `status.conditions` as they stand on the object.

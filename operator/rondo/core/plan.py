@@ -1,9 +1,9 @@
 """What a planner returns: the contract between the pure decisions of `core` and the effects of `runtime`.
 
 A reconcile is observe -> plan -> apply. A planner sees a frozen snapshot and a clock reading and answers with a Plan;
-`runtime.reconciler` carries it out in this order: live reads (then it plans again), one status write, the actions, the
-events. A planner is called again after every step that may have changed its snapshot, so it has to be idempotent: the same
-snapshot gives the same plan, and a plan that was carried out gives an empty one.
+`runtime.reconciler` carries it out in this order: live reads (then it plans again), one status write, the actions,
+the events. A planner is called again after every step that may have changed its snapshot, so it has to be idempotent:
+the same snapshot gives the same plan, and a plan that was carried out gives an empty one.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Failure:
 
     Attributes:
         code: HTTP status, 0 if no answer came.
-        reason: Reason of the API's Status object (`Forbidden`, `Invalid`, `Conflict`…), `NameConflict`, or `Unreachable`.
+        reason: Reason of the API's Status object (`Forbidden`, `Invalid`…), `NameConflict`, or `Unreachable`.
         message: The API server's message, bounded to 1,024 characters.
         at: When it was first seen in this series of equal failures, timezone-aware UTC.
         count: How often in a row.

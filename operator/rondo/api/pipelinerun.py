@@ -1,0 +1,135 @@
+"""The PipelineRun kind: one execution of a frozen copy of a Pipeline."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from rondo.api.base import AnyJson, Model, ObjectName, StageName, StatusModel, named_list, rule, rules
+from rondo.api.pipeline import PipelineSpec
+from rondo.api.status import ConditionStatus
+
+
+class PipelineRef(Model):
+    """What is run; exactly one."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule("has(self.name) != has(self.spec)", "give exactly one of name and spec"),
+        )
+    }
+
+    name: Annotated[
+        ObjectName | None, Field(description="A Pipeline of this namespace, as it is when the run starts.")
+    ] = None
+    spec: Annotated[PipelineSpec | None, Field(description="A pipeline written in place.")] = None
+
+
+class PipelineRunSpec(Model):
+    """What is run, with which values. It never changes."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule("self == oldSelf", "the spec of a run cannot be changed: create another PipelineRun"),
+        )
+    }
+
+    pipeline: Annotated[PipelineRef, Field(description="What is run.")]
+    params: Annotated[
+        dict[str, AnyJson], Field(max_length=64, description="Values of params; unknown ones are refused.")
+    ] = {}
+
+
+class StageState(StrEnum):
+    """How far a stage is."""
+
+    PENDING = "Pending"
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    CANCELLED = "Cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self in {StageState.SUCCEEDED, StageState.FAILED, StageState.SKIPPED, StageState.CANCELLED}
+
+
+class Attempt(StatusModel):
+    """An attempt of a stage that has ended without success."""
+
+    number: Annotated[int, Field(description="Counted from 1.")]
+    job: Annotated[str, Field(description="Name of its Job.")]
+    reason: Annotated[str, Field(description="Why it ended.")]
+    message: Annotated[str, Field(description="Why, in words.")] = ""
+    exit_code: Annotated[int | None, Field(description="Exit code of the main container, where it had one.")] = None
+    disruption: Annotated[bool, Field(description="Not the stage's own fault; not charged to `retry.limit`.")] = False
+    completion_time: Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="When it ended.")]
+
+
+class StoredOutput(StatusModel):
+    """An artifact that a stage made."""
+
+    uri: Annotated[str, Field(description="Where it is.")]
+    digest: Annotated[str, Field(description="`sha256:…` over its files.")]
+    size: Annotated[int, Field(description="Bytes.")] = 0
+
+
+class StageStatus(StatusModel):
+    """How far a stage is, and why."""
+
+    name: Annotated[StageName, Field(description="Name of the stage.")]
+    state: Annotated[StageState, Field(description="How far it is.")] = StageState.PENDING
+    reason: Annotated[str, Field(description="Why, in one CamelCase word.")] = ""
+    message: Annotated[str, Field(description="Why, in words.")] = ""
+    start_time: Annotated[
+        str | None,
+        Field(json_schema_extra={"format": "date-time"}, description="When its first attempt was made."),
+    ] = None
+    completion_time: Annotated[
+        str | None, Field(json_schema_extra={"format": "date-time"}, description="When it ended.")
+    ] = None
+    attempt: Annotated[int, Field(description="Number of the current or last attempt; 0 before the first.")] = 0
+    job: Annotated[str | None, Field(description="Name of the Job of that attempt.")] = None
+    job_uid: Annotated[str | None, Field(description="Its uid, once it was seen.")] = None
+    retry_time: Annotated[
+        str | None,
+        Field(json_schema_extra={"format": "date-time"}, description="When the next attempt is due."),
+    ] = None
+    failures: Annotated[int, Field(description="Attempts that failed by their own fault.")] = 0
+    disruptions: Annotated[int, Field(description="Attempts that were disrupted.")] = 0
+    attempts: Annotated[list[Attempt], Field(description="The last attempts that ended without success.")] = []
+    results: Annotated[dict[str, AnyJson], Field(description="Values that it gave.")] = {}
+    outputs: Annotated[dict[str, StoredOutput], Field(description="Artifacts that it made.")] = {}
+
+
+class PipelineRunStatus(StatusModel):
+    """How far the run is, and why."""
+
+    observed_generation: Annotated[int, Field(description="The generation that this status speaks of.")] = -1
+    conditions: Annotated[
+        list[ConditionStatus],
+        Field(
+            json_schema_extra=named_list("type"),
+            description="Accepted, Succeeded, Ready, Reconciling, Stalled.",
+        ),
+    ] = []
+    start_time: Annotated[
+        str | None, Field(json_schema_extra={"format": "date-time"}, description="When it was accepted.")
+    ] = None
+    completion_time: Annotated[
+        str | None, Field(json_schema_extra={"format": "date-time"}, description="When its last stage ended.")
+    ] = None
+    revision: Annotated[
+        str | None, Field(description="The ControllerRevision that holds the frozen copy of the pipeline.")
+    ] = None
+    pipeline_generation: Annotated[int | None, Field(description="The Pipeline's generation that was frozen.")] = None
+    params: Annotated[dict[str, AnyJson], Field(description="Values of all params, defaults included.")] = {}
+    progress: Annotated[str, Field(description="Stages done, of all, such as `3/6`.")] = ""
+    message: Annotated[str, Field(description="The same as the message of Succeeded, for printing.")] = ""
+    stages: Annotated[list[StageStatus], Field(json_schema_extra=named_list(), description="Every stage.")] = []
+    results: Annotated[dict[str, AnyJson], Field(description="Values of the whole run.")] = {}

@@ -1,0 +1,1 @@
+"""What runs beside the user's container in a stage's pod."""

@@ -1,0 +1,1 @@
+"""Queue, store, workers, leader election: the engine, without domain words."""

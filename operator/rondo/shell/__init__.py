@@ -1,0 +1,1 @@
+"""kopf handlers, settings, probes and the composition root."""
