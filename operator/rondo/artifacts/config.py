@@ -1,0 +1,97 @@
+"""What `python -m rondo.artifacts` is told: one JSON document in the environment variable `RONDO_ARTIFACTS`.
+
+The operator's renderer writes it by `Config.to_json`; the container reads it by `Config.from_json`. Its fields:
+
+    {
+      "claims":  {"rondo-artifacts": "/rondo/claims/rondo-artifacts"},
+      "inputs":  [{"what": "input /in", "uri": "pvc://rondo-artifacts/digits/6a1e/prepare-1/data",
+                   "digest": "sha256:9f86…"}],
+      "outputs": [{"name": "model", "path": "/out/model",
+                   "uri": "pvc://rondo-artifacts/digits/6a1e/train-1/model"}]
+    }
+
+`claims` gives, for each claim that a URI names, the path at which this container has the whole claim mounted. `inputs`
+matter to `fetch` and `verify`, `outputs` to `push`; either may be left out, and so may `what` and `digest` of an input.
+Unknown fields are refused: an operator and an image that do not fit say so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from rondo.artifacts.errors import ArtifactError, ExitCode
+
+VARIABLE: Final = "RONDO_ARTIFACTS"
+"""The environment variable that holds the document."""
+
+SCHEME: Final = "pvc://"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An artifact that has to be there.
+
+    Attributes:
+        uri: Where it is stored: `pvc://CLAIM/PATH`.
+        what: What to call it in messages, such as `input /in` or `model`.
+        digest: Digest that its manifest has to state, or None to check only that it exists.
+    """
+
+    uri: str
+    what: str = "input"
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file or directory to store.
+
+    Attributes:
+        name: Name of the output.
+        path: Absolute path in this container, the same as in the user's.
+        uri: Where to store it.
+    """
+
+    name: str
+    path: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole document.
+
+    Attributes:
+        claims: Path at which each PersistentVolumeClaim is mounted, by its name.
+        inputs: What `fetch` and `verify` look for.
+        outputs: What `push` stores.
+    """
+
+    claims: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] = ()
+
+    def to_json(self) -> str:
+        """Write the document."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Read the document.
+
+        Raises:
+            ArtifactError: It is not JSON, or its fields are not those of this page.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            return cls(
+                claims=dict(fields.pop("claims", {})),
+                inputs=tuple(Input(**item) for item in fields.pop("inputs", ())),
+                outputs=tuple(Output(**item) for item in fields.pop("outputs", ())),
+                **fields,
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{VARIABLE} cannot be read: {error}", ExitCode.CONFIG) from error

@@ -1,0 +1,39 @@
+"""What every kind of store does, and which one a URI belongs to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rondo.artifacts.config import SCHEME, Config, Input, Output
+from rondo.artifacts.digest import Summary
+from rondo.artifacts.errors import ArtifactError, ExitCode
+from rondo.artifacts.pvc import PvcStore
+
+
+class Store(Protocol):
+    """Holds artifacts by URI."""
+
+    def check(self, wanted: Input) -> None:
+        """See that an artifact exists and is the one expected.
+
+        Raises:
+            ArtifactError: It does not exist, cannot be read or is another.
+        """
+
+    def put(self, output: Output) -> Summary:
+        """Store a file or directory, all of it or nothing.
+
+        Raises:
+            ArtifactError: It cannot be stored.
+        """
+
+
+def open_store(uri: str, config: Config) -> Store:
+    """Give the store that a URI belongs to.
+
+    Raises:
+        ArtifactError: No store has this scheme.
+    """
+    if uri.startswith(SCHEME):
+        return PvcStore(config.claims)
+    raise ArtifactError(f"{uri!r} belongs to no store known here; known is {SCHEME}CLAIM/PATH", ExitCode.CONFIG)
