@@ -145,6 +145,9 @@ class Defaults(Model):
     image: Annotated[str | None, Field(max_length=1024, description="Image of the main container.")] = None
     retry: Annotated[Retry | None, Field(description="Retry policy.")] = None
     timeout: Annotated[Duration | None, Field(description="Limit of one attempt.")] = None
+    pending_timeout: Annotated[Duration | None, Field(description="How long an attempt may wait before it starts.")] = (
+        None
+    )
 
 
 class Job(Container):
@@ -243,7 +246,10 @@ class Stage(Model):
                 "has(self.job) || !(has(self.inputs) || has(self.results) || has(self.outputs) || has(self.retry))",
                 "inputs, results, outputs and retry belong to a job",
             ),
-            rule("!has(self.gate) || !has(self.timeout)", "a gate is decided at once and takes no timeout"),
+            rule(
+                "!has(self.gate) || !(has(self.timeout) || has(self.pendingTimeout))",
+                "a gate is decided at once and takes no timeout",
+            ),
             rule("!has(self.needs) || !(self.name in self.needs)", "a stage cannot need itself", path=".needs"),
         )
     }
@@ -275,6 +281,10 @@ class Stage(Model):
     timeout: Annotated[
         Duration | None,
         Field(description="Limit of one attempt, from its start, waiting for a node included."),
+    ] = None
+    pending_timeout: Annotated[
+        Duration | None,
+        Field(description="How long an attempt may wait for a node, its image or its volumes before it fails."),
     ] = None
 
 

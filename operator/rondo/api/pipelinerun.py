@@ -128,7 +128,6 @@ class PipelineRunStatus(StatusModel):
         str | None, Field(description="The ControllerRevision that holds the frozen copy of the pipeline.")
     ] = None
     pipeline_generation: Annotated[int | None, Field(description="The Pipeline's generation that was frozen.")] = None
-    params: Annotated[dict[str, AnyJson], Field(description="Values of all params, defaults included.")] = {}
     progress: Annotated[str, Field(description="Stages done, of all, such as `3/6`.")] = ""
     message: Annotated[str, Field(description="The same as the message of Succeeded, for printing.")] = ""
     stages: Annotated[list[StageStatus], Field(json_schema_extra=named_list(), description="Every stage.")] = []

@@ -1,7 +1,8 @@
 """Status conditions: the one setter, and the kstatus trio that GitOps tools and Helm wait on.
 
 `Ready` is always present. While work goes on `Reconciling` is True; after a failure that only a person can end
-`Stalled` is True besides `Ready=False`; both are absent otherwise, because kstatus reads their presence (abnormal-true).
+`Stalled` is True besides `Ready=False`; both are absent otherwise, because kstatus reads their presence
+(abnormal-true).
 """
 
 from __future__ import annotations

@@ -109,10 +109,16 @@ class Create:
     """POST an object once. If the name is taken it counts as done only if our controller owner's uid is on it.
 
     Otherwise the outcome is a Failure with reason `NameConflict`, and the foreign object is left alone.
+
+    Attributes:
+        ref: The object.
+        body: All of it.
+        shared: The object belongs to nobody in particular: any that has the name counts as done.
     """
 
     ref: Ref
     body: Object
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +248,15 @@ class Memory:
     """What the runtime remembers about one key between reconciles of this process; empty after a restart.
 
     Attributes:
-        failures: The last outcome of each action that failed and has not succeeded since, by its Ref.
-        reads: Results of live reads that the last plan asked for.
+        failures: The last outcome of each action that failed and has not succeeded since, by its Ref. A status write
+            that failed stands under the object's own Ref.
+        reads: Results of the live reads that this reconcile has made so far; never older than its start.
+        created: The uid that each successful Create of this process gave, by its Ref: a child that was created and is
+            no longer there was deleted, and must not be created again.
         first_seen: True at the first reconcile of this key in this process.
     """
 
     failures: Mapping[Ref, Failure] = field(default_factory=dict)
     reads: Mapping[Read, ReadResult] = field(default_factory=dict)
+    created: Mapping[Ref, str] = field(default_factory=dict)
     first_seen: bool = False

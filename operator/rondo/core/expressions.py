@@ -1,0 +1,174 @@
+"""CEL expressions: compiled once, bounded before they run, and never silent about an error.
+
+The dialect is that of common-expression-language (the same engine as the router's `cel` crate). As CEL does with JSON,
+all numbers are doubles, so `failed / total <= 0.01` means what it says; a hyphen in a stage's name is written `_`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import cel
+
+from rondo.api.base import Json
+
+TEXT_LIMIT: Final = 2048
+"""Bytes of an expression."""
+
+DEPTH_LIMIT: Final = 2
+"""Comprehensions (`all`, `exists`, `map`, `filter`) inside one another."""
+
+SIZE_LIMIT: Final = 100_000
+"""Product of the sizes of what nested comprehensions may go over."""
+
+KEYWORDS: Final = frozenset({
+    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
+    "namespace", "null", "package", "return", "true", "var", "void", "while",
+})  # fmt: skip
+"""Words that CEL keeps for itself: no stage may be called so."""
+
+_STRING: Final = re.compile(
+    r"""[rRbB]{0,2}('''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""", re.DOTALL
+)
+_MACRO: Final = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(")
+_STAGE: Final = re.compile(r"(?<![\w.])stages\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)(?:\s*\.\s*(\w+)(?:\s*\.\s*(\w+))?)?")
+_PARAM: Final = re.compile(r"(?<![\w.])params\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)")
+
+
+class ExpressionError(Exception):
+    """An expression cannot be compiled or has no value; the message says where and why in one line."""
+
+
+class ExpressionTooExpensiveError(ExpressionError):
+    """An expression would take longer than the operator allows."""
+
+
+@lru_cache(maxsize=4096)
+def compile_expression(text: str) -> cel.Program:
+    """Compile an expression and check the bounds that its text alone tells.
+
+    Raises:
+        ExpressionError: It is not CEL.
+        ExpressionTooExpensiveError: It is too long or nests comprehensions too deeply.
+    """
+    if len(text.encode()) > TEXT_LIMIT:
+        raise ExpressionTooExpensiveError(f"it has more than {TEXT_LIMIT} bytes")
+    depth = comprehension_depth(text)
+    if depth > DEPTH_LIMIT:
+        raise ExpressionTooExpensiveError(f"it nests {depth} comprehensions; {DEPTH_LIMIT} are allowed")
+    try:
+        return cel.compile(text)
+    except ValueError as error:
+        raise ExpressionError(_first_line(str(error))) from error
+
+
+def evaluate(text: str, variables: Mapping[str, Json]) -> Any:
+    """Give the value of an expression.
+
+    Args:
+        text: CEL.
+        variables: Top-level names and their JSON values; numbers may be of any Python type.
+
+    Raises:
+        ExpressionError: It is not CEL, refers to what is not there, or mixes types.
+        ExpressionTooExpensiveError: It goes over more than SIZE_LIMIT combinations.
+    """
+    program = compile_expression(text)
+    depth = comprehension_depth(text)
+    largest = max((_largest(variables[name]) for name in program.variables() if name in variables), default=0)
+    if depth and largest**depth > SIZE_LIMIT:
+        raise ExpressionTooExpensiveError(f"it goes over {largest**depth} combinations; {SIZE_LIMIT} are allowed")
+    try:
+        return program.execute({name: as_cel(value) for name, value in variables.items()})
+    except (ValueError, TypeError, RuntimeError, KeyError, IndexError, OverflowError) as error:
+        raise ExpressionError(_explain(error)) from error
+
+
+def evaluate_bool(text: str, variables: Mapping[str, Json]) -> bool:
+    """Give the value of an expression that has to be a bool.
+
+    Raises:
+        ExpressionError: As `evaluate`, or the value is of another type.
+    """
+    value = evaluate(text, variables)
+    if not isinstance(value, bool):
+        raise ExpressionError(f"its value is {value!r}, and not true or false")
+    return value
+
+
+def stages_in(text: str) -> set[tuple[str, str, str]]:
+    """Find what an expression refers to as `stages.NAME.PART.KEY`, with `_` for hyphens; parts may be empty."""
+    return {(m[1], m[2] or "", m[3] or "") for m in _STAGE.finditer(_without_strings(text))}
+
+
+def params_in(text: str) -> set[str]:
+    """Find the parameters that an expression refers to as `params.NAME`."""
+    return {m[1] for m in _PARAM.finditer(_without_strings(text))}
+
+
+def cel_name(name: str) -> str:
+    """Write a stage's name as CEL expressions do."""
+    return name.replace("-", "_")
+
+
+def as_cel(value: Json) -> Json:
+    """Turn integers into doubles throughout a JSON value; booleans stay booleans."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return float(value)
+        case dict():
+            return {key: as_cel(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_cel(item) for item in value]
+        case _:
+            return value
+
+
+def comprehension_depth(text: str) -> int:
+    """Count how deeply comprehensions stand inside one another."""
+    plain = _without_strings(text)
+    openings = {m.end() - 1 for m in _MACRO.finditer(plain)}
+    stack: list[bool] = []
+    deepest = 0
+    for position, char in enumerate(plain):
+        if char == "(":
+            stack.append(position in openings)
+            deepest = max(deepest, sum(stack))
+        elif char == ")" and stack:
+            stack.pop()
+    return deepest
+
+
+def _largest(value: Json) -> int:
+    """The size of the largest list, map or string anywhere in a value."""
+    match value:
+        case dict():
+            return max(len(value), max((_largest(item) for item in value.values()), default=0))
+        case list() | tuple():
+            return max(len(value), max((_largest(item) for item in value), default=0))
+        case str():
+            return len(value)
+        case _:
+            return 0
+
+
+def _without_strings(text: str) -> str:
+    return _STRING.sub("''", text)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no {error.args[0]!r}"
+    words = _first_line(str(error))
+    if "float / int" in words or "Unsupported" in words:
+        return f"{words.split('. CEL')[0]} (numbers are doubles here: write 1.0, not 1)"
+    return words
+
+
+def _first_line(message: str) -> str:
+    return message.strip().splitlines()[0] if message.strip() else "unknown error"

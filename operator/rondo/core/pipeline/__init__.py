@@ -1,0 +1,1 @@
+"""Decisions about Pipelines: what is valid, and when a run is due."""

@@ -1,0 +1,298 @@
+"""From an attempt of a job stage to its Job.
+
+The user's container `main` is the only regular container, so the pod is Running while it runs and nothing wraps its
+entrypoint. `fetch`, only where inputs are declared, is an init container before it; `push`, only where outputs are
+declared, is a native sidecar that waits until `main` has ended. One Job is one attempt: it never retries by itself, and
+it is created once and never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rondo.api.pipeline import AccessMode, Job, Stage, Workspace
+from rondo.artifacts.config import VARIABLE, Config
+from rondo.artifacts.config import Input as ArtifactInput
+from rondo.artifacts.config import Output as ArtifactOutput
+from rondo.core import names
+from rondo.core.artifacts import ArtifactStore, ClaimPath, attempt_place, build_claim, parse_uri, together
+from rondo.core.durations import parse_duration
+from rondo.core.pipeline.wiring import Wiring
+from rondo.core.plan import Object
+from rondo.core.references import Lookup, replace
+from rondo.core.render import container
+from rondo.core.settings import PlannerSettings
+
+RESULTS_FILE: Final = "/dev/termination-log"
+"""The container's termination message: the kubelet makes it writable for any user, also with a read-only root."""
+
+PUSH_TIMEOUT: Final = 3600
+"""Seconds that `push` may take after `main` has ended; part of the pod's grace period."""
+
+GRACE: Final = 30
+"""Seconds that `main` has to end after SIGTERM."""
+
+_SCRIPT_FOLDER: Final = "/rondo/script"
+_CLAIMS_FOLDER: Final = "/rondo/claims"
+_HELPER_RESOURCES: Final = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptContext:
+    """What an attempt of a stage is rendered from.
+
+    Attributes:
+        run: The PipelineRun.
+        pipeline: Name of its Pipeline, empty for a pipeline written in place.
+        wiring: The frozen pipeline.
+        stage: The job stage.
+        number: Number of the attempt, from 1.
+        lookup: Values of the references of the stage.
+        digests: Digests of the run's artifacts, by URI.
+        settings: The installation's settings.
+    """
+
+    run: Object
+    pipeline: str
+    wiring: Wiring
+    stage: Stage
+    number: int
+    lookup: Lookup
+    digests: Mapping[str, str]
+    settings: PlannerSettings
+
+    @property
+    def job_name(self) -> str:
+        """Name of the attempt's Job."""
+        metadata = self.run["metadata"]
+        return names.child_name(metadata["name"], self.stage.name, metadata["uid"], self.number)
+
+    @property
+    def place(self) -> ClaimPath:
+        """Folder that the attempt stores its outputs in."""
+        return attempt_place(
+            self.settings.store,
+            pipeline=self.pipeline,
+            run_uid=self.run["metadata"]["uid"],
+            stage=self.stage.name,
+            attempt=self.number,
+        )
+
+
+def build_job(context: AttemptContext, job: Job) -> dict[str, Any]:
+    """Build the Job of an attempt.
+
+    Raises:
+        references.UnresolvedError: A reference has no value.
+        ValueError: An input's URI is not one.
+    """
+    labels = _labels(context)
+    spec: dict[str, Any] = {
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "template": build_template(context, job, labels),
+    }
+    timeout = context.stage.timeout or context.wiring.spec.defaults.timeout
+    if timeout is not None:
+        spec["activeDeadlineSeconds"] = max(1, int(parse_duration(timeout).total_seconds()))
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": context.job_name,
+            "namespace": context.run["metadata"]["namespace"],
+            "labels": labels,
+            "ownerReferences": [names.owner_reference(context.run)],
+        },
+        "spec": spec,
+    }
+
+
+def build_template(context: AttemptContext, job: Job, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Build the pod template of an attempt, with the stage's overlay merged in.
+
+    Raises:
+        references.UnresolvedError: A reference has no value.
+        ValueError: An input's URI is not one.
+    """
+    block = job if job.image else job.model_copy(update={"image": context.wiring.spec.defaults.image})
+    pod = container.render_pod(block, context.lookup)
+    pod["restartPolicy"] = "Never"
+    pod["terminationGracePeriodSeconds"] = GRACE
+    metadata: dict[str, Any] = {"labels": dict(labels)}
+    main = pod["containers"][0]
+    main["env"] = [*_environment(context), *main.get("env", [])]
+    if job.script is not None:
+        _add_script(pod, metadata, job.script)
+    _add_workspace(pod, metadata, context)
+    _add_inputs(pod, context)
+    _add_outputs(pod, context)
+    _keep_together(pod, metadata, context)
+    return container.apply_overlay({"metadata": metadata, "spec": pod}, job)
+
+
+def workspace_name(run: Object) -> str:
+    """Name the claim of a run's workspace."""
+    return names.child_name(run["metadata"]["name"], "workspace", run["metadata"]["uid"])
+
+
+def output_folders(paths: Iterable[str]) -> list[str]:
+    """Give the folders that have to be volumes so that these outputs can be shared with `push`.
+
+    A path's folder is the volume, so the path may be a file or a directory; a path directly below / is itself the
+    volume and so a directory. Folders within others are left out.
+    """
+    folders = {_folder(path) for path in paths}
+    return sorted(folder for folder in folders if not any(folder.startswith(f"{other}/") for other in folders))
+
+
+def _folder(path: str) -> str:
+    parts = [part for part in path.split("/") if part]
+    return "/" + "/".join(parts[:-1] if len(parts) > 1 else parts)
+
+
+def _labels(context: AttemptContext) -> dict[str, str]:
+    metadata = context.run["metadata"]
+    labels = {
+        names.MANAGED_BY: names.MANAGER,
+        names.RUN: metadata["name"],
+        names.RUN_UID: metadata["uid"],
+        names.STAGE: context.stage.name,
+        names.ATTEMPT: str(context.number),
+    }
+    return {**labels, names.PIPELINE: context.pipeline} if context.pipeline else labels
+
+
+def _environment(context: AttemptContext) -> list[dict[str, str]]:
+    values = {
+        "RONDO_RUN": context.run["metadata"]["name"],
+        "RONDO_STAGE": context.stage.name,
+        "RONDO_ATTEMPT": str(context.number),
+        "RONDO_RESULTS": RESULTS_FILE,
+    }
+    if context.wiring.spec.workspace is not None:
+        values["RONDO_WORKSPACE"] = "/workspace"
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _add_script(pod: dict[str, Any], metadata: dict[str, Any], script: str) -> None:
+    """Put the program text into an annotation and mount that: no ConfigMap a stage."""
+    text = script if script.startswith("#!") else f"#!/bin/sh\nset -e\n{script}"
+    metadata.setdefault("annotations", {})[names.SCRIPT] = text
+    item = {
+        "path": "main",
+        "mode": 0o555,
+        "fieldRef": {"fieldPath": f"metadata.annotations['{names.SCRIPT}']"},
+    }
+    container.add_volume(pod, "rondo-script", {"downwardAPI": {"items": [item]}}, _SCRIPT_FOLDER, readOnly=True)
+    pod["containers"][0]["command"] = [f"{_SCRIPT_FOLDER}/main"]
+
+
+def _add_workspace(pod: dict[str, Any], metadata: dict[str, Any], context: AttemptContext) -> None:
+    workspace = context.wiring.spec.workspace
+    if workspace is None:
+        return
+    container.add_volume(pod, "rondo-workspace", _claim(workspace_name(context.run)), "/workspace")
+    if workspace.access_mode is AccessMode.READ_WRITE_ONCE:
+        label = {names.WORKSPACE: context.run["metadata"]["uid"]}
+        metadata["labels"] |= label
+        together(pod, label)
+
+
+def workspace_claim(run: Object, workspace: Workspace) -> dict[str, Any]:
+    """Build the claim of a run's workspace; it goes with the run."""
+    metadata = run["metadata"]
+    store = ArtifactStore(
+        size=str(workspace.size), access_mode=workspace.access_mode, storage_class=workspace.storage_class_name
+    )
+    body = build_claim(workspace_name(run), metadata["namespace"], store)
+    body["metadata"]["ownerReferences"] = [names.owner_reference(run)]
+    body["metadata"]["labels"] |= {names.RUN: metadata["name"], names.RUN_UID: metadata["uid"]}
+    return body
+
+
+def _inputs(context: AttemptContext) -> list[tuple[str, ClaimPath]]:
+    """Each input's path in the container with its place."""
+    return [(item.path, parse_uri(str(replace(item.from_, context.lookup)))) for item in context.stage.inputs]
+
+
+def _add_inputs(pod: dict[str, Any], context: AttemptContext) -> None:
+    """Mount inputs read-only straight from their claims, after `fetch` has checked that they are there."""
+    inputs = _inputs(context)
+    if not inputs:
+        return
+    for path, place in inputs:
+        container.add_volume(pod, _volume(place.claim), _claim(place.claim), path, subPath=place.path, readOnly=True)
+    wanted = tuple(
+        ArtifactInput(uri=place.uri, what=f"input {path}", digest=context.digests.get(place.uri))
+        for path, place in inputs
+    )
+    mounts = _claim_mounts({place.claim for _, place in inputs}, read_only=True)
+    config = Config(claims=_claim_folders(mounts), inputs=wanted)
+    pod.setdefault("initContainers", []).append(_helper("fetch", context.settings, config, mounts))
+
+
+def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
+    """Share the folders of outputs with `push`, which stores them after `main` has ended."""
+    outputs = context.stage.outputs
+    if not outputs:
+        return
+    place = context.place
+    mounts = _claim_mounts({place.claim}, read_only=False)
+    if all(volume["name"] != _volume(place.claim) for volume in pod.get("volumes", ())):
+        pod.setdefault("volumes", []).append({"name": _volume(place.claim), **_claim(place.claim)})
+    for index, folder in enumerate(output_folders(output.path for output in outputs)):
+        container.add_volume(pod, f"rondo-out-{index}", {"emptyDir": {}}, folder)
+        mounts.append({"name": f"rondo-out-{index}", "mountPath": folder, "readOnly": True})
+    stored = tuple(ArtifactOutput(name=o.name, path=o.path, uri=f"{place.uri}/{o.name}") for o in outputs)
+    config = Config(claims=_claim_folders(mounts), outputs=stored)
+    push = _helper("push", context.settings, config, mounts) | {"restartPolicy": "Always"}
+    pod.setdefault("initContainers", []).append(push)
+    pod["terminationGracePeriodSeconds"] = GRACE + PUSH_TIMEOUT
+
+
+def _helper(verb: str, settings: PlannerSettings, config: Config, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Build the container that fetches or pushes, from the operator's own image."""
+    return {
+        "name": verb,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python3", "-m", "rondo.artifacts", verb],
+        "env": [{"name": VARIABLE, "value": config.to_json()}],
+        "resources": _HELPER_RESOURCES,
+        "securityContext": {**container.restricted(), "readOnlyRootFilesystem": True},
+        "volumeMounts": mounts,
+    }
+
+
+def _claim_mounts(claims: set[str], *, read_only: bool) -> list[dict[str, Any]]:
+    return [
+        {"name": _volume(claim), "mountPath": f"{_CLAIMS_FOLDER}/{claim}", "readOnly": read_only}
+        for claim in sorted(claims)
+    ]
+
+
+def _claim_folders(mounts: list[dict[str, Any]]) -> dict[str, str]:
+    folders = [mount["mountPath"] for mount in mounts if mount["mountPath"].startswith(f"{_CLAIMS_FOLDER}/")]
+    return {folder.rsplit("/", 1)[1]: folder for folder in folders}
+
+
+def _volume(claim: str) -> str:
+    """Name the volume of a claim; claims may have longer names than volumes."""
+    return f"rondo-claim-{names.short_hash(claim)}"
+
+
+def _claim(claim: str) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": claim}}
+
+
+def _keep_together(pod: dict[str, Any], metadata: dict[str, Any], context: AttemptContext) -> None:
+    """Keep pods that mount the artifact claim on one node, if only one node can mount it."""
+    store = context.settings.store
+    used = bool(context.stage.outputs) or any(place.claim == store.claim for _, place in _inputs(context))
+    if used and store.access_mode is AccessMode.READ_WRITE_ONCE:
+        label = {names.ARTIFACTS: store.claim}
+        metadata["labels"] |= label
+        together(pod, label)

@@ -1,0 +1,183 @@
+"""One total decision: what the Job and the pods of an attempt say about it.
+
+Every combination of Job and pod gives exactly one verdict, so no run waits for a second signal that may be lost.
+Success is decided by the pod at once, because the Job controller takes a second or more to follow. Failure is decided
+by the pod only where nothing but the program itself can have caused it; in doubt the Job decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from rondo.api.base import Json
+from rondo.api.pipeline import Stage
+from rondo.api.pipelinerun import StoredOutput
+from rondo.core import causes, names
+from rondo.core.causes import Cause, Reason
+from rondo.core.plan import Object
+from rondo.core.run import results
+
+KILLED_FROM_OUTSIDE: Final = frozenset({137, 143})
+"""Exit codes of SIGKILL and SIGTERM. A suspended or deleted pod shows them too, before any mark says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """It has not started yet, or is held up.
+
+    Attributes:
+        cause: Why.
+        pod: The pod, if there is one.
+        stuck: Waiting longer is of no use.
+    """
+
+    cause: Cause
+    pod: Object | None = None
+    stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The main container runs, or has ended and its outputs are being stored."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It succeeded, with these results and outputs."""
+
+    results: Mapping[str, Json] = field(default_factory=dict)
+    outputs: Mapping[str, StoredOutput] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It ended without success."""
+
+    cause: Cause
+
+
+Verdict: TypeAlias = Held | Runs | Done | Ended
+
+
+def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str) -> Verdict:
+    """Decide how an attempt is.
+
+    Args:
+        stage: The stage, for the results and outputs that it declares.
+        job: The attempt's Job.
+        pods: The pods whose controller owner is that Job.
+        place: URI of the folder that its outputs go to.
+    """
+    pod = current_pod(job, pods)
+    if pod is not None and _phase(pod) == "Succeeded":
+        return _succeeded(stage, pod, place)
+    if condition(job, "Complete"):
+        return _complete_without_pod(stage, job)
+    if condition(job, "Failed"):
+        return Ended(_why_job_failed(job, pod))
+    return _held_by_job(job, pod) if pod is None or _on_hold(job) else _unfinished(pod)
+
+
+def current_pod(job: Object, pods: Iterable[Object]) -> Object | None:
+    """Choose the pod that speaks for the attempt: one that succeeded, else the newest.
+
+    A pod that is older than the Job's start is of the time before it was suspended and resumed.
+    """
+    start = job.get("status", {}).get("startTime", "")
+    mine = [pod for pod in pods if names.controller_uid(pod) == job["metadata"]["uid"]]
+    succeeded = [pod for pod in mine if _phase(pod) == "Succeeded"]
+    fresh = [pod for pod in mine if _phase(pod) != "Failed" or pod["metadata"]["creationTimestamp"] >= start]
+    candidates: Sequence[Object] = succeeded or fresh
+    return max(candidates, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+
+def condition(job: Object, type_: str) -> Mapping[str, Any] | None:
+    """Give a Job's condition of a type if it is True."""
+    conditions = job.get("status", {}).get("conditions", ())
+    return next((c for c in conditions if c["type"] == type_ and c["status"] == "True"), None)
+
+
+def _on_hold(job: Object) -> bool:
+    return "deletionTimestamp" in job["metadata"] or bool(job["spec"].get("suspend"))
+
+
+def _held_by_job(job: Object, pod: Object | None) -> Held:
+    if "deletionTimestamp" in job["metadata"]:
+        return Held(Cause(Reason.DELETED, f"{_describe(job)} is being deleted"), pod)
+    if job["spec"].get("suspend"):
+        return Held(Cause(Reason.SUSPENDED, f"{_describe(job)} is suspended"), pod)
+    return Held(Cause(Reason.STARTING, f"{_describe(job)} has no pod yet"))
+
+
+def _unfinished(pod: Object) -> Verdict:
+    if _phase(pod) == "Failed":
+        cause = causes.why_failed(pod)
+        if _by_itself(pod, cause):
+            return Ended(cause)
+        return Held(Cause(cause.reason, f"{cause.message}; waiting for its Job's word"), pod)
+    if _phase(pod) == "Unknown":
+        return Held(Cause(Reason.NODE_LOST, f"{causes.describe(pod)}: its node does not answer"), pod)
+    if _main_state(pod, "running") is not None:
+        return Runs(f"{causes.describe(pod)} is running")
+    if _main_state(pod, "terminated") is not None:
+        return Runs(f"{causes.describe(pod)} has ended and stores its outputs")
+    cause = causes.why_waiting(pod) or Cause(Reason.STARTING, f"{causes.describe(pod)} is starting")
+    return Held(cause, pod, stuck=causes.fatal_wait(cause, pod))
+
+
+def _by_itself(pod: Object, cause: Cause) -> bool:
+    """Tell whether a failed pod's failure can only be its own."""
+    if cause.reason in causes.DISRUPTIONS or "deletionTimestamp" in pod["metadata"]:
+        return False
+    return cause.reason is Reason.OOM_KILLED or cause.exit_code not in KILLED_FROM_OUTSIDE
+
+
+def _why_job_failed(job: Object, pod: Object | None) -> Cause:
+    failed = condition(job, "Failed") or {}
+    if failed.get("reason") == "DeadlineExceeded":
+        return Cause(Reason.DEADLINE_EXCEEDED, f"{_describe(job)} ran longer than the stage's timeout")
+    if pod is None:
+        return Cause(Reason.DELETED, f"the pod of {_describe(job)} was deleted")
+    disruption = causes.disruption(pod)
+    if disruption is not None:
+        return disruption
+    if "deletionTimestamp" in pod["metadata"]:
+        return Cause(Reason.DELETED, f"{causes.describe(pod)} was deleted")
+    return causes.why_failed(pod)
+
+
+def _complete_without_pod(stage: Stage, job: Object) -> Verdict:
+    if stage.results or stage.outputs:
+        message = f"{_describe(job)} succeeded, but its pod was deleted before its results were read"
+        return Ended(Cause(Reason.RESULT_LOST, message))
+    return Done()
+
+
+def _succeeded(stage: Stage, pod: Object, place: str) -> Verdict:
+    found = results.read_results(stage, pod)
+    if isinstance(found, Cause):
+        return Ended(found)
+    stored = results.read_outputs(stage, pod, place)
+    if isinstance(stored, Cause):
+        return Ended(stored)
+    return Done(found, stored)
+
+
+def _main_state(pod: Object, state: str) -> Mapping[str, Any] | None:
+    statuses = pod.get("status", {}).get("containerStatuses", ())
+    main: Mapping[str, Any] = next((s for s in statuses if s["name"] == "main"), {})
+    found: Mapping[str, Any] | None = main.get("state", {}).get(state)
+    return found
+
+
+def _phase(pod: Object) -> str:
+    phase: str = pod.get("status", {}).get("phase", "Pending")
+    return phase
+
+
+def _describe(job: Object) -> str:
+    return f"Job {job['metadata']['name']}"

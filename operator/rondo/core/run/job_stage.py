@@ -1,0 +1,314 @@
+"""Job stages: one attempt after another until one succeeds or the policy says enough.
+
+The order that makes this safe: the intent of an attempt (its number and the name of its Job) is written to status
+first, the Job is created after that was accepted, and creating it again is harmless because the name is the attempt's
+own. A Job that this run is known to have had and that is gone ends the attempt as Deleted; it is never made again under
+its name.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from rondo.api.pipeline import Job
+from rondo.api.pipelinerun import Attempt, StageState, StageStatus
+from rondo.core import artifacts, causes, names
+from rondo.core.causes import DISRUPTIONS, Cause, Reason
+from rondo.core.conditions import shorten, timestamp
+from rondo.core.durations import format_duration, parse_duration, parse_time
+from rondo.core.plan import (
+    Action,
+    Create,
+    Delete,
+    EventDraft,
+    EventsAbout,
+    EventType,
+    Failure,
+    GetLive,
+    ListLive,
+    Object,
+    Ref,
+)
+from rondo.core.references import UnresolvedError
+from rondo.core.render.job import AttemptContext, build_job, workspace_claim
+from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM, POD
+from rondo.core.run.attempt import Done, Ended, Held, Runs, judge
+from rondo.core.run.retry import Again, GiveUp, decide, policy_of
+from rondo.core.run.snapshot import StageView
+from rondo.core.run.step import WORDS_LIMIT, Step, end, update
+
+KEPT_ATTEMPTS: Final = 5
+"""So many ended attempts stand in status; the counts tell of the others."""
+
+QUIET: Final = timedelta(seconds=3)
+"""A pod that has not come or not started for so long has a reason that only Events tell."""
+
+
+def plan_job(view: StageView, job: Job, now: datetime) -> Step:
+    """Plan a job stage whose needs are met and that has not ended."""
+    if view.status.attempt == 0:
+        return _begin(view, job, now, number=1)
+    if view.status.retry_time is not None:
+        return _await_retry(view, job, now)
+    found = _find_job(view)
+    match found:
+        case GetLive():
+            return Step(view.status, reads=(found,))
+        case Cause():
+            return _end_attempt(view, found, now)
+        case None:
+            return _create(view, job, now)
+        case _:
+            return _follow(view, found, now)
+
+
+def stop_job(view: StageView, reason: str, message: str, now: datetime) -> Step:
+    """End a stage that is under way because the run ends; its Job is deleted after that was written."""
+    return Step(end(view.status, StageState.CANCELLED, reason, message, at=now), actions=leftover(view))
+
+
+def leftover(view: StageView) -> tuple[Action, ...]:
+    """Give what removes the Job of a cancelled stage, if it is still there and not finished."""
+    job = view.snapshot.jobs.get(view.status.job or "")
+    if job is None or names.controller_uid(job) != view.snapshot.uid or "deletionTimestamp" in job["metadata"]:
+        return ()
+    finished = any(c["type"] in {"Complete", "Failed"} and c["status"] == "True" for c in _job_conditions(job))
+    return () if finished else (Delete(_job_ref(view), job["metadata"]["uid"]),)
+
+
+def _begin(view: StageView, job: Job, now: datetime, *, number: int) -> Step:
+    """Write down the intent of an attempt and create its Job after that."""
+    context = _context(view, number)
+    try:
+        body = build_job(context, job)
+    except (UnresolvedError, ValueError) as error:
+        return Step(end(view.status, StageState.FAILED, Reason.CONFIG_ERROR.value, str(error), at=now))
+    status = update(
+        view.status,
+        state=StageState.WAITING,
+        reason=Reason.STARTING.value,
+        message="",
+        start_time=view.status.start_time or timestamp(now),
+        attempt=number,
+        job=context.job_name,
+        job_uid=None,
+        retry_time=None,
+    )
+    ref = Ref(JOB, view.snapshot.namespace, context.job_name)
+    return Step(status, actions=(*_claims(view), Create(ref, body)))
+
+
+def _create(view: StageView, job: Job, now: datetime) -> Step:
+    """Create the Job of an attempt whose intent is written; say why, if that has failed before."""
+    failure = view.snapshot.memory.failures.get(_job_ref(view))
+    if failure is not None and failure.reason == Reason.NAME_CONFLICT:
+        return _end_attempt(view, Cause(Reason.NAME_CONFLICT, failure.message), now)
+    if failure is not None and failure.code in {400, 422}:
+        return _end_attempt(view, Cause(Reason.INVALID_OBJECT, failure.message), now)
+    step = _begin(view, job, now, number=view.status.attempt)
+    if failure is None or step.status.state.terminal:
+        return step
+    cause = _refused(failure)
+    status = update(view.status, state=StageState.WAITING, reason=cause.reason.value, message=cause.message)
+    return Step(status, actions=step.actions)
+
+
+def _find_job(view: StageView) -> Object | GetLive | Cause | None:
+    """Find the attempt's Job: the object, a read that must come first, why it is lost, or None if it is to be made."""
+    ref = _job_ref(view)
+    job = view.snapshot.jobs.get(ref.name)
+    known_uid = view.status.job_uid or view.snapshot.memory.created.get(ref)
+    if job is None and known_uid is not None:
+        live = view.snapshot.memory.reads.get(GetLive(ref))
+        if live is None or live.error is not None:
+            return GetLive(ref)
+        job = live.value
+    if job is None:
+        return None if known_uid is None else Cause(Reason.DELETED, f"Job {ref.name} was deleted")
+    if names.controller_uid(job) != view.snapshot.uid:
+        return Cause(Reason.NAME_CONFLICT, f"{ref} exists and belongs to somebody else; delete it or rename the run")
+    if known_uid is not None and job["metadata"]["uid"] != known_uid:
+        return Cause(Reason.DELETED, f"Job {ref.name} was deleted and made again by somebody else")
+    return job
+
+
+def _follow(view: StageView, job: Object, now: datetime) -> Step:
+    """Go by what the Job and its pods say."""
+    stage = view.wiring.stages[view.name]
+    view_uid = update(view.status, job_uid=job["metadata"]["uid"])
+    seen = StageView(view.snapshot, view.wiring, view_uid, view.values)
+    verdict = judge(stage, job, view.snapshot.pods, _context(view, view.status.attempt).place.uri)
+    match verdict:
+        case Done():
+            done = end(
+                seen.status, StageState.SUCCEEDED, "Succeeded", "", at=now,
+                results=dict(verdict.results), outputs=dict(verdict.outputs),
+            )  # fmt: skip
+            return Step(done)
+        case Runs():
+            message = f"{_which_attempt(seen)}{verdict.message}"
+            return Step(update(seen.status, state=StageState.RUNNING, reason="Running", message=message))
+        case Ended():
+            return _end_attempt(seen, verdict.cause, now)
+        case Held():
+            return _hold(seen, job, verdict, now)
+        case _:
+            assert_never(verdict)
+
+
+def _hold(view: StageView, job: Object, held: Held, now: datetime) -> Step:
+    """Say why an attempt does not run yet, and end it where waiting is of no use or has taken too long."""
+    begun = parse_time(job["metadata"]["creationTimestamp"])
+    cause, read = _ask_events(view, job, held, quiet=now - begun >= QUIET)
+    if read is not None:
+        return Step(view.status, reads=(read,))
+    if held.stuck or _too_long(view, cause, now - begun):
+        delete = Delete(_job_ref(view), job["metadata"]["uid"])
+        ended = _end_attempt(view, cause, now)
+        return Step(ended.status, (delete, *ended.actions), (), ended.events, ended.look_again)
+    message = f"{_which_attempt(view)}{cause.message}"
+    status = update(view.status, state=StageState.WAITING, reason=cause.reason.value, message=message)
+    return Step(status, look_again=_next_look(view, now - begun))
+
+
+def _ask_events(view: StageView, job: Object, held: Held, *, quiet: bool) -> tuple[Cause, EventsAbout | None]:
+    """Find the cause in Events where the objects themselves do not tell."""
+    if held.cause.reason is not Reason.STARTING or not quiet:
+        return held.cause, None
+    about = held.pod if held.pod is not None else job
+    read = EventsAbout(view.snapshot.namespace, about["metadata"]["uid"])
+    result = view.snapshot.memory.reads.get(read)
+    if result is None:
+        return held.cause, read
+    events: tuple[Object, ...] = result.value or ()
+    told = causes.from_events(held.pod, events) if held.pod is not None else causes.creation_failure(events)
+    return told or held.cause, None
+
+
+def _too_long(view: StageView, cause: Cause, waited: timedelta) -> bool:
+    stage = view.wiring.stages[view.name]
+    limit = stage.pending_timeout or view.wiring.spec.defaults.pending_timeout
+    if limit is None or cause.reason is Reason.SUSPENDED:
+        return False
+    return waited > parse_duration(limit)
+
+
+def _next_look(view: StageView, waited: timedelta) -> float:
+    """Look again soon at first, then less and less often; what matters most comes by watch anyway."""
+    stage = view.wiring.stages[view.name]
+    limit = stage.pending_timeout or view.wiring.spec.defaults.pending_timeout
+    pause = min(max(QUIET.total_seconds() - waited.total_seconds() + 0.1, waited.total_seconds() / 4, 1.0), 60.0)
+    if limit is None:
+        return pause
+    left = (parse_duration(limit) - waited).total_seconds()
+    return min(pause, max(left, 0.0) + 0.1)
+
+
+def _end_attempt(view: StageView, cause: Cause, now: datetime) -> Step:
+    """Write down how an attempt ended, and either when the next is due or that the stage has failed."""
+    disrupted = cause.reason in DISRUPTIONS
+    status = update(
+        view.status,
+        failures=view.status.failures + (not disrupted),
+        disruptions=view.status.disruptions + disrupted,
+        attempts=[*view.status.attempts, _attempt(view.status, cause, now)][-KEPT_ATTEMPTS:],
+    )
+    policy = policy_of(view.wiring.stages[view.name], view.wiring.spec)
+    decision = decide(policy, cause, failures=status.failures, disruptions=status.disruptions)
+    event = EventDraft(EventType.WARNING, cause.reason.value, "RunStage", f"stage {view.name}: {cause.message}")
+    match decision:
+        case GiveUp(why):
+            message = f"{cause.message} ({why})" if why else cause.message
+            return Step(end(status, StageState.FAILED, cause.reason.value, message, at=now), events=(event,))
+        case Again(delay):
+            due = now + delay
+            message = f"attempt {status.attempt} ended: {cause.message}; next attempt in {format_duration(delay)}"
+            waiting = update(
+                status, state=StageState.WAITING, reason=cause.reason.value, message=message, retry_time=timestamp(due)
+            )
+            return Step(waiting, events=(event,), look_again=max(delay.total_seconds(), 0.0))
+        case _:
+            assert_never(decision)
+
+
+def _await_retry(view: StageView, job: Job, now: datetime) -> Step:
+    """Start the next attempt once it is due and no pod of an earlier one is alive any more."""
+    due = parse_time(view.status.retry_time or timestamp(now))
+    if now < due:
+        return Step(view.status, look_again=(due - now).total_seconds())
+    labels = ((names.RUN_UID, view.snapshot.uid), (names.STAGE, view.name))
+    read = ListLive(POD, view.snapshot.namespace, labels)
+    result = view.snapshot.memory.reads.get(read)
+    if result is None:
+        return Step(view.status, reads=(read,))
+    alive = [pod for pod in result.value or () if pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}]
+    if result.error is not None or alive:
+        what = f"{causes.describe(alive[0])} still ends" if alive else "its pods cannot be listed"
+        message = f"the next attempt waits: {what}"
+        return Step(update(view.status, message=message), look_again=1.0)
+    return _begin(view, job, now, number=view.status.attempt + 1)
+
+
+def _attempt(status: StageStatus, cause: Cause, now: datetime) -> Attempt:
+    return Attempt(
+        number=status.attempt,
+        job=status.job or "",
+        reason=cause.reason.value,
+        message=shorten(cause.message, WORDS_LIMIT),
+        exit_code=cause.exit_code,
+        disruption=cause.reason in DISRUPTIONS,
+        completion_time=timestamp(now),
+    )
+
+
+def _which_attempt(view: StageView) -> str:
+    """Say which attempt this is, where it is not the first."""
+    if view.status.attempt <= 1:
+        return ""
+    limit = policy_of(view.wiring.stages[view.name], view.wiring.spec).limit
+    allowed = limit + 1 + view.status.disruptions
+    return f"attempt {view.status.attempt} of {allowed}: "
+
+
+def _claims(view: StageView) -> tuple[Action, ...]:
+    """Give what creates the claims that the attempt mounts and that nobody has seen yet."""
+    actions: list[Action] = []
+    store, namespace = view.snapshot.settings.store, view.snapshot.namespace
+    stage = view.wiring.stages[view.name]
+    if stage.outputs and store.claim not in view.snapshot.claims:
+        actions.append(artifacts.store_claim(store, namespace))
+    workspace = view.wiring.spec.workspace
+    if workspace is not None:
+        body = workspace_claim(view.snapshot.run, workspace)
+        if body["metadata"]["name"] not in view.snapshot.claims:
+            actions.append(Create(Ref(PERSISTENT_VOLUME_CLAIM, namespace, body["metadata"]["name"]), body))
+    return tuple(actions)
+
+
+def _refused(failure: Failure) -> Cause:
+    if failure.code == 403:
+        return causes.refusal(failure.message)
+    return Cause(Reason.STARTING, f"its Job could not be created yet: {failure.message}")
+
+
+def _context(view: StageView, number: int) -> AttemptContext:
+    return AttemptContext(
+        run=view.snapshot.run,
+        pipeline=view.snapshot.pipeline,
+        wiring=view.wiring,
+        stage=view.wiring.stages[view.name],
+        number=number,
+        lookup=view.values.lookup,
+        digests=view.values.digests,
+        settings=view.snapshot.settings,
+    )
+
+
+def _job_ref(view: StageView) -> Ref:
+    return Ref(JOB, view.snapshot.namespace, view.status.job or "")
+
+
+def _job_conditions(job: Object) -> list[dict[str, str]]:
+    conditions: list[dict[str, str]] = job.get("status", {}).get("conditions", [])
+    return conditions

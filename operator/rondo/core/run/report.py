@@ -1,0 +1,158 @@
+"""The status of a run: what `kubectl get`, GitOps tools and people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rondo.api.base import Json
+from rondo.api.pipeline import AccessMode
+from rondo.api.pipelinerun import PipelineRunStatus, StageState, StageStatus
+from rondo.core import conditions
+from rondo.core.conditions import Condition, Status, timestamp
+from rondo.core.pipeline.wiring import Wiring
+from rondo.core.plan import EventDraft, EventType
+from rondo.core.references import UnresolvedError
+from rondo.core.references import replace as replace_references
+from rondo.core.run.snapshot import RunSnapshot, Values
+
+SUCCEEDED: Final = "Succeeded"
+_MOST_SAID: Final = 3
+"""So many stages are spoken of in the run's message; the others stand in `stages`."""
+
+
+def progress(
+    snapshot: RunSnapshot, wiring: Wiring, stages: Sequence[StageStatus], values: Values, now: datetime
+) -> PipelineRunStatus:
+    """Give the status of a run whose stages are as given."""
+    over = all(stage.state.terminal for stage in stages)
+    done = sum(stage.state is StageState.SUCCEEDED for stage in stages)
+    counted = f"{done}/{len(stages)}"
+    verdict = _verdict(stages, counted) if over else _running(stages, counted)
+    return _status(
+        snapshot,
+        (_accepted(snapshot, wiring), *verdict),
+        now,
+        start_time=snapshot.status.start_time or timestamp(now),
+        completion_time=timestamp(now) if over else None,
+        progress=counted,
+        stages=list(stages),
+        results=_results(wiring, values) if over else {},
+    )
+
+
+def rejected(snapshot: RunSnapshot, reason: str, message: str, now: datetime) -> PipelineRunStatus:
+    """Give the status of a run that cannot begin, or cannot go on because its pipeline is lost."""
+    accepted = Condition("Accepted", Status.FALSE, reason, message)
+    failed = Condition(SUCCEEDED, Status.FALSE, reason, message)
+    stalled = conditions.stalled(reason=reason, message=message)
+    return _status(
+        snapshot, (accepted, failed, *stalled), now, completion_time=timestamp(now), stages=snapshot.status.stages
+    )
+
+
+def waiting(snapshot: RunSnapshot, reason: str, message: str, now: datetime) -> PipelineRunStatus:
+    """Give the status of a run that waits for its Pipeline."""
+    unknown = Condition(SUCCEEDED, Status.UNKNOWN, reason, message)
+    accepted = Condition("Accepted", Status.UNKNOWN, reason, message)
+    return _status(snapshot, (accepted, unknown, *conditions.reconciling(reason=reason, message=message)), now)
+
+
+def restored(snapshot: RunSnapshot, now: datetime) -> PipelineRunStatus:
+    """Give the status of a run that had finished before it was restored from a backup without its status."""
+    words = "this run had finished before it was restored from a backup; it is not executed again"
+    unknown = Condition(SUCCEEDED, Status.UNKNOWN, "Restored", words)
+    ready = conditions.ready(reason="Restored", message=words)
+    return _status(snapshot, (unknown, *ready), now, completion_time=timestamp(now))
+
+
+def to_json(status: PipelineRunStatus) -> dict[str, Any]:
+    """Write a status as the API server keeps it: camelCase, without what is empty."""
+    written: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+    return written
+
+
+def outcome(status: PipelineRunStatus) -> str:
+    """Give the value of the outcome label of a finished run: Succeeded or Failed."""
+    succeeded = next((c for c in status.conditions if c.type == SUCCEEDED), None)
+    return "Succeeded" if succeeded is not None and succeeded.status == "True" else "Failed"
+
+
+def final_event(status: PipelineRunStatus) -> EventDraft:
+    """Give the Event that tells how a run ended."""
+    good = outcome(status) == "Succeeded"
+    kind = EventType.NORMAL if good else EventType.WARNING
+    return EventDraft(kind, "RunSucceeded" if good else "RunFailed", "FinishRun", status.message)
+
+
+def _status(snapshot: RunSnapshot, said: Iterable[Condition], now: datetime, **fields: Any) -> PipelineRunStatus:
+    generation = snapshot.run["metadata"]["generation"]
+    said = tuple(said)
+    message = next((c.message or c.reason for c in said if c.type == SUCCEEDED), "")
+    before = snapshot.run.get("status", {}).get("conditions", ())
+    return PipelineRunStatus.model_validate(
+        {
+            "observedGeneration": generation,
+            "conditions": conditions.merge(before, said, generation=generation, at=now),
+            "message": conditions.shorten(message),
+        }
+    ).model_copy(update={"start_time": snapshot.status.start_time, **fields})
+
+
+def _accepted(snapshot: RunSnapshot, wiring: Wiring) -> Condition:
+    store = snapshot.settings.store
+    single = store.access_mode is AccessMode.READ_WRITE_ONCE
+    if single and any(stage.outputs or stage.inputs for stage in wiring.spec.stages):
+        words = f"artifacts are on claim {store.claim} (ReadWriteOnce): pods that use it are kept on one node"
+        return Condition("Accepted", Status.TRUE, "Accepted", words)
+    return Condition("Accepted", Status.TRUE, "Accepted")
+
+
+def _verdict(stages: Sequence[StageStatus], counted: str) -> tuple[Condition, ...]:
+    failed = [stage for stage in stages if stage.state in {StageState.FAILED, StageState.CANCELLED}]
+    if not failed:
+        words = f"{counted} stages succeeded"
+        return (
+            Condition(SUCCEEDED, Status.TRUE, "Succeeded", words),
+            *conditions.ready(reason="Succeeded", message=words),
+        )
+    first = min(failed, key=lambda stage: (stage.state is StageState.CANCELLED, stage.completion_time or ""))
+    words = f"{counted} stages succeeded; {first.name} {first.state.value.lower()}: {first.message or first.reason}"
+    return (
+        Condition(SUCCEEDED, Status.FALSE, first.reason, words),
+        *conditions.stalled(reason=first.reason, message=words),
+    )
+
+
+def _running(stages: Sequence[StageStatus], counted: str) -> tuple[Condition, ...]:
+    words = f"{counted} stages done{_doing(stages)}"
+    return (
+        Condition(SUCCEEDED, Status.UNKNOWN, "Running", words),
+        *conditions.reconciling(reason="Running", message=words, ready_now=Status.UNKNOWN),
+    )
+
+
+def _doing(stages: Sequence[StageStatus]) -> str:
+    """Say what goes on now: trouble first, then what runs, then what waits."""
+    active = [stage for stage in stages if stage.state in {StageState.WAITING, StageState.RUNNING}]
+    active.sort(key=lambda stage: (stage.reason in {"", "Starting", "Running"}, stage.state is StageState.WAITING))
+    said = [f"{stage.name} {stage.state.value.lower()}{_why(stage)}" for stage in active[:_MOST_SAID]]
+    if len(active) > _MOST_SAID:
+        said.append(f"{len(active) - _MOST_SAID} more")
+    return "".join(f"; {part}" for part in said)
+
+
+def _why(stage: StageStatus) -> str:
+    return f", {stage.message}" if stage.message else ""
+
+
+def _results(wiring: Wiring, values: Values) -> dict[str, Json]:
+    """Give the values of the whole run; those of stages that gave none are left out."""
+    found: dict[str, Json] = {}
+    for result in wiring.spec.results:
+        try:
+            found[result.name] = replace_references(result.value, values.lookup)
+        except UnresolvedError:
+            continue
+    return found

@@ -1,0 +1,173 @@
+"""What the planner of runs sees: one run, its children, and the frozen pipeline that it executes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rondo.api.base import Json
+from rondo.api.pipelinerun import PipelineRunStatus, StageState, StageStatus
+from rondo.core import names
+from rondo.core.expressions import cel_name
+from rondo.core.pipeline.wiring import Wiring
+from rondo.core.plan import GetLive, Memory, Object, Ref
+from rondo.core.references import Lookup, Path, UnresolvedError
+from rondo.core.resources import CONTROLLER_REVISION, PIPELINE
+from rondo.core.settings import PlannerSettings
+
+
+@dataclass(frozen=True)
+class RunSnapshot:
+    """One look at a run.
+
+    Attributes:
+        run: The PipelineRun.
+        status: Its status, parsed.
+        jobs: Jobs controlled by it, by name, and Jobs of others that have a name of ours.
+        pods: Pods that carry its uid as a label.
+        targets: ModelDeployments of the namespace, by name.
+        claims: Names of the claims that are known to exist.
+        revision: The ControllerRevision with the frozen pipeline, if it was seen.
+        memory: What this process remembers.
+        settings: The installation's settings.
+    """
+
+    run: Object
+    status: PipelineRunStatus
+    jobs: Mapping[str, Object]
+    pods: tuple[Object, ...]
+    targets: Mapping[str, Object]
+    claims: frozenset[str]
+    revision: Object | None
+    memory: Memory
+    settings: PlannerSettings
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        name: str = self.run["metadata"]["name"]
+        return name
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the run."""
+        namespace: str = self.run["metadata"]["namespace"]
+        return namespace
+
+    @property
+    def uid(self) -> str:
+        """Uid of the run."""
+        uid: str = self.run["metadata"]["uid"]
+        return uid
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the Pipeline, empty for one written in place."""
+        name: str = self.run["spec"]["pipeline"].get("name", "")
+        return name
+
+    @property
+    def revision_ref(self) -> Ref:
+        """Where the frozen pipeline is kept."""
+        return Ref(CONTROLLER_REVISION, self.namespace, names.child_name(self.name, "spec", self.uid))
+
+    @property
+    def pipeline_read(self) -> GetLive:
+        """The read that gives the live Pipeline when it has to be frozen."""
+        return GetLive(Ref(PIPELINE, self.namespace, self.pipeline))
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values behind references and expressions at one moment of a plan.
+
+    Attributes:
+        snapshot: The run.
+        params: Values of the parameters.
+        stages: Statuses of the stages as planned so far, by name.
+    """
+
+    snapshot: RunSnapshot
+    params: Mapping[str, Json]
+    stages: Mapping[str, StageStatus]
+
+    def look(self, path: Path) -> Json:
+        """Give the value of a reference.
+
+        Raises:
+            UnresolvedError: There is none.
+        """
+        match path:
+            case ("params", name) if name in self.params:
+                return self.params[name]
+            case ("run", "name" | "namespace" | "uid" as key):
+                return self.snapshot.run["metadata"][key]
+            case ("stages", name, *rest) if name in self.stages:
+                return self._of_stage(self.stages[name], rest, path)
+            case _:
+                raise UnresolvedError(path, "there is no such value")
+
+    @property
+    def lookup(self) -> Lookup:
+        """`look` as a function."""
+        return self.look
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of the artifacts that the run has made, by URI."""
+        return {output.uri: output.digest for stage in self.stages.values() for output in stage.outputs.values()}
+
+    def for_expressions(self) -> dict[str, Any]:
+        """Give the variables of CEL expressions: `params`, `stages`, `run`."""
+        return {
+            "params": dict(self.params),
+            "stages": {cel_name(name): _stage_variables(stage) for name, stage in self.stages.items()},
+            "run": {key: self.snapshot.run["metadata"][key] for key in ("name", "namespace", "uid")},
+        }
+
+    def _of_stage(self, stage: StageStatus, rest: list[str], path: Path) -> Json:
+        match rest:
+            case ["results", key] if key in stage.results:
+                return stage.results[key]
+            case ["outputs", key] if key in stage.outputs:
+                return stage.outputs[key].uri
+            case ["url"] if "url" in stage.results:
+                return stage.results["url"]
+            case _:
+                raise UnresolvedError(path, f"stage {stage.name} is {stage.state.value} and gave no such value")
+
+
+def _stage_variables(stage: StageStatus) -> dict[str, Any]:
+    return {
+        "state": stage.state.value,
+        "results": dict(stage.results),
+        "outputs": {name: output.uri for name, output in stage.outputs.items()},
+    }
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One stage in the middle of a plan.
+
+    Attributes:
+        snapshot: The run.
+        wiring: The frozen pipeline.
+        status: How the stage is.
+        values: Values of the other stages as planned so far.
+    """
+
+    snapshot: RunSnapshot
+    wiring: Wiring
+    status: StageStatus
+    values: Values
+
+    @property
+    def name(self) -> str:
+        """Name of the stage."""
+        return self.status.name
+
+    @property
+    def started(self) -> bool:
+        """Whether its needs were met and it has begun."""
+        return self.status.state is not StageState.PENDING
