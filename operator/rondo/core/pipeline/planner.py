@@ -117,9 +117,11 @@ def plan_pipeline(snapshot: PipelineSnapshot, now: datetime) -> Plan:
     if isinstance(due, GetLive):
         return Plan(reads=(due,))
     failure = snapshot.memory.failures.get(_run_ref(snapshot)) if due else None
-    said = _say(snapshot, spec, missing, due=due, blocked=failure.message if failure else "")
-    actions = (*((_create_run(snapshot),) if due else ()), *_expired(snapshot, spec))
-    return _plan(snapshot, said, actions, now)
+    create = (_create_run(snapshot),) if due else ()
+    if due and failure is None:
+        return Plan(actions=create)
+    said = _say(snapshot, spec, missing, blocked=failure.message if failure else "")
+    return _plan(snapshot, said, (*create, *_expired(snapshot, spec)), now)
 
 
 def _due(snapshot: PipelineSnapshot, spec: PipelineSpec, missing: Sequence[str]) -> bool | GetLive:
@@ -164,7 +166,7 @@ def _executed_raw(raw: Mapping[str, Json]) -> dict[str, Json] | None:
 
 
 def _say(
-    snapshot: PipelineSnapshot, spec: PipelineSpec, missing: Sequence[str], *, due: bool, blocked: str
+    snapshot: PipelineSnapshot, spec: PipelineSpec, missing: Sequence[str], *, blocked: str
 ) -> tuple[Condition, ...]:
     accepted = Condition("Accepted", Status.TRUE, "Accepted")
     last = _last_run_condition(snapshot)
@@ -176,9 +178,6 @@ def _say(
     if blocked:
         words = f"run {_run_ref(snapshot).name} cannot be created: {blocked}"
         return (accepted, *conditions.reconciling(reason="RunBlocked", message=words), *last)
-    if due:
-        words = f"starting run {_run_ref(snapshot).name}"
-        return (accepted, *conditions.reconciling(reason="Starting", message=words), *last)
     return (accepted, *_follow_run(snapshot), *last)
 
 

@@ -113,7 +113,7 @@ class _Round:
         events = tuple(event for step in steps for event in step.events)
         if finished:
             actions = (*actions, *_label(self.snapshot, status))
-            events = (*events, report.final_event(status))
+            events = (*events, *report.final_events(status))
         return Plan(
             status=written if written != self.snapshot.run.get("status") else None,
             status_kind=_kind(self.snapshot.status, status, before, stages, written, self.snapshot.run),

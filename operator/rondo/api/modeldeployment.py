@@ -1,0 +1,108 @@
+"""The ModelDeployment kind: a model that answers requests."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rondo.api.base import Duration, Model, ObjectName, StatusModel, named_list, rule, rules
+from rondo.api.container import Argument, EnvVar, Resources, ServingContainer, Toleration
+from rondo.api.modelruntime import Protocol
+from rondo.api.status import ConditionStatus
+
+
+class ModelSource(Model):
+    """Which model is served."""
+
+    uri: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            pattern=r"^pvc://[^/]+/.+$",
+            description="Where it is: `pvc://CLAIM/PATH`, a file or directory on a claim of this namespace.",
+        ),
+    ]
+    version: Annotated[str, Field(max_length=253, description="What to call this version in status.")] = ""
+
+
+class Server(ServingContainer):
+    """A container written in place, instead of a runtime."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule("has(self.image)", "give the image of the server"),
+            rule("has(self.ports) && size(self.ports) > 0", "give the server's port"),
+        )
+    }
+
+    protocol: Annotated[Protocol, Field(description="What the server speaks.")] = Protocol.JSON
+
+
+class Rollout(Model):
+    """How a new revision takes over: pods are replaced one by one, and the old serve until the new are ready."""
+
+    timeout: Annotated[Duration, Field(description="A revision that makes no progress for so long is Stalled.")] = "10m"
+
+
+class ModelDeploymentSpec(Model):
+    """A model, what serves it, and how often."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule("has(self.runtime) != has(self.server)", "give exactly one of runtime and server"),
+        )
+    }
+
+    model: Annotated[
+        ModelSource | None,
+        Field(description="Which model; may be left to a pipeline, until then the deployment waits for it."),
+    ] = None
+    runtime: Annotated[ObjectName | None, Field(description="Name of a ModelRuntime.")] = None
+    server: Annotated[Server | None, Field(description="A server written in place.")] = None
+    args: Annotated[list[Argument], Field(max_length=256, description="Appended to the runtime's args.")] = []
+    env: Annotated[
+        list[EnvVar], Field(max_length=256, json_schema_extra=named_list(), description="Added to the runtime's env.")
+    ] = []
+    resources: Annotated[Resources | None, Field(description="Instead of the runtime's.")] = None
+    node_selector: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32, description="Added to the runtime's.")
+    ] = {}
+    tolerations: Annotated[list[Toleration], Field(max_length=32, description="Added to the runtime's.")] = []
+    replicas: Annotated[int, Field(ge=0, le=1000, description="How many pods serve it.")] = 1
+    rollout: Annotated[Rollout, Field(description="How a new revision takes over.")] = Rollout()
+
+
+class RevisionStatus(StatusModel):
+    """A revision: one rendering of the spec that has pods or had some."""
+
+    name: Annotated[str, Field(description="Name of the ControllerRevision that keeps it.")]
+    hash: Annotated[str, Field(description="What its pods are labelled with.")]
+    image: Annotated[str, Field(description="Image of its server.")] = ""
+    model_uri: Annotated[str, Field(description="Its model.")] = ""
+    model_version: Annotated[str, Field(description="What the model's version is called.")] = ""
+    ready: Annotated[int, Field(description="Pods that answer.")] = 0
+
+
+class ModelDeploymentStatus(StatusModel):
+    """How the deployment is."""
+
+    observed_generation: Annotated[int, Field(description="The generation that this status speaks of.")] = -1
+    conditions: Annotated[
+        list[ConditionStatus],
+        Field(
+            json_schema_extra=named_list("type"),
+            description="Accepted, Available, Progressing, ModelLoaded, Ready, Reconciling, Stalled.",
+        ),
+    ] = []
+    url: Annotated[str | None, Field(description="Where it answers within the cluster.")] = None
+    protocol: Annotated[str | None, Field(description="What it speaks.")] = None
+    runtime: Annotated[str | None, Field(description="What serves it.")] = None
+    replicas: Annotated[int, Field(description="Pods that exist.")] = 0
+    ready_replicas: Annotated[int, Field(description="Pods that answer.")] = 0
+    selector: Annotated[str | None, Field(description="Label selector of its pods, for autoscalers.")] = None
+    revision: Annotated[str | None, Field(description="Hash of the revision that is wanted.")] = None
+    revisions: Annotated[
+        list[RevisionStatus], Field(json_schema_extra=named_list(), description="Revisions, newest first.")
+    ] = []
+    message: Annotated[str, Field(description="The same as the message of Ready, for printing.")] = ""
