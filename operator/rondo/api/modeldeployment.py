@@ -23,7 +23,9 @@ class ModelSource(Model):
             description="Where it is: `pvc://CLAIM/PATH`, a file or directory on a claim of this namespace.",
         ),
     ]
-    version: Annotated[str, Field(max_length=253, description="What to call this version in status.")] = ""
+    version: Annotated[
+        str, Field(max_length=253, description="What to call this version; a new one makes a new revision.")
+    ] = ""
 
 
 class Server(ServingContainer):
@@ -32,7 +34,10 @@ class Server(ServingContainer):
     model_config = {
         "json_schema_extra": rules(
             rule("has(self.image)", "give the image of the server"),
-            rule("has(self.ports) && size(self.ports) > 0", "give the server's port"),
+            rule(
+                "has(self.ports) && self.ports.exists(p, p.name == 'http')",
+                "give the port that answers requests, named http",
+            ),
         )
     }
 
@@ -73,14 +78,20 @@ class ModelDeploymentSpec(Model):
     rollout: Annotated[Rollout, Field(description="How a new revision takes over.")] = Rollout()
 
 
+class ModelStatus(StatusModel):
+    """A model that is served."""
+
+    uri: Annotated[str, Field(description="Where it is.")]
+    version: Annotated[str, Field(description="What its version is called.")] = ""
+
+
 class RevisionStatus(StatusModel):
-    """A revision: one rendering of the spec that has pods or had some."""
+    """A revision: the pod template that was rendered for one state of the spec, and is kept as it was."""
 
     name: Annotated[str, Field(description="Name of the ControllerRevision that keeps it.")]
     hash: Annotated[str, Field(description="What its pods are labelled with.")]
     image: Annotated[str, Field(description="Image of its server.")] = ""
-    model_uri: Annotated[str, Field(description="Its model.")] = ""
-    model_version: Annotated[str, Field(description="What the model's version is called.")] = ""
+    model: Annotated[ModelStatus, Field(description="Its model.")]
     ready: Annotated[int, Field(description="Pods that answer.")] = 0
 
 
@@ -92,7 +103,7 @@ class ModelDeploymentStatus(StatusModel):
         list[ConditionStatus],
         Field(
             json_schema_extra=named_list("type"),
-            description="Accepted, Available, Progressing, ModelLoaded, Ready, Reconciling, Stalled.",
+            description="Accepted, Available, Progressing, ModelLoaded, RuntimeOutdated, Ready, Reconciling, Stalled.",
         ),
     ] = []
     url: Annotated[str | None, Field(description="Where it answers within the cluster.")] = None
@@ -101,7 +112,10 @@ class ModelDeploymentStatus(StatusModel):
     replicas: Annotated[int, Field(description="Pods that exist.")] = 0
     ready_replicas: Annotated[int, Field(description="Pods that answer.")] = 0
     selector: Annotated[str | None, Field(description="Label selector of its pods, for autoscalers.")] = None
-    revision: Annotated[str | None, Field(description="Hash of the revision that is wanted.")] = None
+    model: Annotated[ModelStatus | None, Field(description="The model of the revision that is rolled out.")] = None
+    revision: Annotated[
+        str | None, Field(description="Hash of the revision that is rolled out: of the newest spec that was accepted.")
+    ] = None
     revisions: Annotated[
         list[RevisionStatus], Field(json_schema_extra=named_list(), description="Revisions, newest first.")
     ] = []

@@ -43,7 +43,11 @@ class ModelRuntimeSpec(Model):
     model_config = {
         "json_schema_extra": rules(
             rule("has(self.server.image)", "give the image of the server", path=".server"),
-            rule("has(self.server.ports) && size(self.server.ports) > 0", "give the server's port", path=".server"),
+            rule(
+                "has(self.server.ports) && self.server.ports.exists(p, p.name == 'http')",
+                "give the port that answers requests, named http",
+                path=".server",
+            ),
         )
     }
 
@@ -52,7 +56,7 @@ class ModelRuntimeSpec(Model):
         list[ModelFormat],
         Field(max_length=32, json_schema_extra=named_list(), description="Formats of models that it loads."),
     ] = []
-    server: Annotated[ServingContainer, Field(description="Its container; the first port is the one that answers.")]
+    server: Annotated[ServingContainer, Field(description="Its container; the port named `http` answers.")]
     allow: Annotated[
         list[Allowed],
         Field(max_length=8, json_schema_extra=SET, description="What a ModelDeployment may change."),
