@@ -1,0 +1,129 @@
+"""The machine's side of a full node: what it needs of the host, and removing all of it again, also after a crash.
+
+Taking down has one way only, which assumes nothing of what ran before: kill the processes that carry the cluster's mark
+and those in its control groups, unmount, remove interfaces and tables, delete what lies outside the folder. So a crash
+of anything at any moment needs no case of its own.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from localcluster import addresses, cgroups, images, mounts, network, processes
+from localcluster.commands import attempt
+from localcluster.components import Component, Layout, nodes
+from localcluster.errors import LocalClusterError
+from localcluster.places import Places
+from localcluster.spec import ClusterSpec, read_record
+
+Report = Callable[[str], None]
+Start = Callable[[Layout, Sequence[Component]], None]
+
+# Paths that the kubelet, containerd's shim and libcni have compiled in.
+_POD_LOG_LINKS = Path("/var/log/containers")
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_RUNTIME_SECONDS = 30
+
+
+def read_ip_forward() -> str:
+    """Return whether the host forwards packets: "0" or "1"."""
+    return network.read_ip_forward()
+
+
+def check_vacant(spec: ClusterSpec, others: Iterable[Layout]) -> None:
+    """Check that a new full node has the host to itself.
+
+    Raises:
+        LocalClusterError: Another one has it; the text says who or what.
+    """
+    if not spec.full_node:
+        return
+    for other in others:
+        if other.spec.full_node:
+            raise LocalClusterError(
+                f"cluster {spec.name!r}: {other.spec.name!r} is this machine's full node and has the pod network "
+                f"{addresses.PODS}; take it down first (`localcluster down --name {other.spec.name}`), "
+                "or add --control-plane-only",
+            )
+    if found := network.occupied():
+        raise LocalClusterError(
+            f"cluster {spec.name!r}: taken by somebody else on this machine: {'; '.join(found)}; remove it first",
+        )
+
+
+def prepare(layout: Layout) -> None:
+    """Make the interface, the table and the control groups of the cluster, and the folders that must be there."""
+    network.prepare(layout.spec.name)
+    cgroups.prepare(layout.spec.name)
+    for folder in (layout.places.runtime, layout.places.containerd, layout.places.kubelet):
+        folder.mkdir(exist_ok=True, mode=0o711)
+    layout.places.volumes.mkdir(exist_ok=True, mode=0o711)
+
+
+def start_runtime(layout: Layout, start: Start, report: Report) -> None:
+    """Start containerd and give it the pause image, before a kubelet asks for either."""
+    if not layout.spec.full_node:
+        return
+    start(layout, [component for component in nodes(layout) if component.name == "containerd"])
+    deadline = time.monotonic() + _RUNTIME_SECONDS
+    while attempt(["ctr", "--address", str(layout.places.socket), "version"]).returncode != 0:
+        if time.monotonic() > deadline:
+            raise LocalClusterError(f"containerd does not answer; its log is {layout.places.log('containerd')}")
+        time.sleep(0.05)
+    images.load_pause(layout)
+    report("containerd is ready")
+
+
+def expected_nodes(spec: ClusterSpec) -> list[str]:
+    """Return the names of the cluster's nodes."""
+    real = [addresses.node(spec.name)] if spec.full_node else []
+    return real + [addresses.fake_node(spec.name, index) for index in range(spec.fake_nodes)]
+
+
+def is_ready(node: dict[str, Any] | None) -> bool:
+    """Return whether a node's object says that it is Ready."""
+    conditions = (node or {}).get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def clean(name: str, own: Places, report: Report) -> None:
+    """Remove everything of a cluster from the host but its folder.
+
+    A control plane alone has processes only, which are gone already, and needs no root here.
+
+    Raises:
+        LocalClusterError: Something could not be removed.
+    """
+    try:
+        record = read_record(own.record)
+    except LocalClusterError as error:
+        report(f"{error}; removing what its name tells")
+        record = None
+    if os.geteuid() != 0 or (record is not None and record.spec.control_plane_only):
+        return
+    while processes.find_all(own.folder) or cgroups.kill(name):
+        processes.stop_all(own.folder)
+    mounts.unmount_all(own.folder)
+    cgroups.remove(name)
+    network.clean(name, record.ip_forward if record else None)
+    _remove_strays(name, own)
+
+
+def _remove_strays(name: str, own: Places) -> None:
+    """Delete the files that the components keep outside the cluster's folder."""
+    for address in own.runtime.glob("io.containerd.runtime.v2.task/*/*/address"):
+        Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
+    for link in _POD_LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(own.folder):
+            link.unlink()
+    for result in _CNI_RESULTS.glob(f"{addresses.network(name)}-*"):
+        result.unlink()
+    for file in ("kubelet.sock", "kubelet_internal_checkpoint"):
+        (_DEVICE_PLUGINS / file).unlink(missing_ok=True)
+    for folder in (_POD_LOG_LINKS, _DEVICE_PLUGINS, _DEVICE_PLUGINS.parent, _CNI_RESULTS, _CNI_RESULTS.parent):
+        with suppress(OSError):
+            folder.rmdir()
