@@ -1,8 +1,8 @@
 """An in-memory model of a cluster for the planners: objects, a clock, and a kubelet that does what a test says.
 
-It carries plans out in the order of the contract (`rondo.core.plan`), one effect at a time, so that a test can stop between any
-two as a crash does. It models the API server's rules that planners rely on: names are taken once, status has a version,
-generations count specs, and what an object owns goes with it.
+It carries plans out in the order of the contract (`rondo.core.plan`), one effect at a time, so that a test can stop
+between any two as a crash does. It models the API server's rules that planners rely on: names are taken once, status
+has a version, generations count specs, and what an object owns goes with it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _UIDS = itertools.count(1)
 """Shared by all clusters: uids are unique in time and space."""
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The operator was killed between two effects."""
 
 
@@ -75,7 +75,7 @@ class Cluster:
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    # The API server ----------------------------------------------------------------------------------------------------
+    # The API server -----------------------------------------------------------------------------------------
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         thing = copy.deepcopy(dict(body))
@@ -113,7 +113,7 @@ class Cluster:
     def find(self, resource: Resource, name: str) -> dict[str, Any]:
         return self.objects[Ref(resource, NAMESPACE, name)]
 
-    # Controllers and kubelet -------------------------------------------------------------------------------------------
+    # Controllers and kubelet --------------------------------------------------------------------------------
 
     def start_pods(self) -> None:
         """Be the Job controller: give each Job that has none its pod."""
@@ -186,7 +186,7 @@ class Operator:
     last_writes: dict[Key, datetime] = field(default_factory=dict)
     _effects: int = 0
 
-    # View --------------------------------------------------------------------------------------------------------------
+    # View ---------------------------------------------------------------------------------------------------
 
     def get(self, ref: Ref) -> Object | None:
         return self.cluster.objects.get(ref)
@@ -201,7 +201,7 @@ class Operator:
     def memory(self, key: Key) -> Memory:
         return self.memories.get(key, Memory())
 
-    # Engine ------------------------------------------------------------------------------------------------------------
+    # Engine -------------------------------------------------------------------------------------------------
 
     def settle(self, *, rounds: int = 50) -> None:
         """Reconcile everything until nothing is written any more."""
@@ -273,7 +273,7 @@ class Operator:
 
     def _effect(self, what: str) -> None:
         if self.crash_after is not None and self._effects >= self.crash_after:
-            raise Crash(what)
+            raise CrashError(what)
         self._effects += 1
         self.cluster.writes.append(what)
 

@@ -20,7 +20,6 @@ from rondo.core.durations import format_duration, parse_duration, parse_time
 from rondo.core.plan import (
     Action,
     Create,
-    Delete,
     EventDraft,
     EventsAbout,
     EventType,
@@ -61,20 +60,6 @@ def plan_job(view: StageView, job: Job, now: datetime) -> Step:
             return _create(view, job, now)
         case _:
             return _follow(view, found, now)
-
-
-def stop_job(view: StageView, reason: str, message: str, now: datetime) -> Step:
-    """End a stage that is under way because the run ends; its Job is deleted after that was written."""
-    return Step(end(view.status, StageState.CANCELLED, reason, message, at=now), actions=leftover(view))
-
-
-def leftover(view: StageView) -> tuple[Action, ...]:
-    """Give what removes the Job of a cancelled stage, if it is still there and not finished."""
-    job = view.snapshot.jobs.get(view.status.job or "")
-    if job is None or names.controller_uid(job) != view.snapshot.uid or "deletionTimestamp" in job["metadata"]:
-        return ()
-    finished = any(c["type"] in {"Complete", "Failed"} and c["status"] == "True" for c in _job_conditions(job))
-    return () if finished else (Delete(_job_ref(view), job["metadata"]["uid"]),)
 
 
 def _begin(view: StageView, job: Job, now: datetime, *, number: int) -> Step:
@@ -164,9 +149,7 @@ def _hold(view: StageView, job: Object, held: Held, now: datetime) -> Step:
     if read is not None:
         return Step(view.status, reads=(read,))
     if held.stuck or _too_long(view, cause, now - begun):
-        delete = Delete(_job_ref(view), job["metadata"]["uid"])
-        ended = _end_attempt(view, cause, now)
-        return Step(ended.status, (delete, *ended.actions), (), ended.events, ended.look_again)
+        return _end_attempt(view, cause, now)
     message = f"{_which_attempt(view)}{cause.message}"
     status = update(view.status, state=StageState.WAITING, reason=cause.reason.value, message=message)
     return Step(status, look_again=_next_look(view, now - begun))
@@ -307,8 +290,3 @@ def _context(view: StageView, number: int) -> AttemptContext:
 
 def _job_ref(view: StageView) -> Ref:
     return Ref(JOB, view.snapshot.namespace, view.status.job or "")
-
-
-def _job_conditions(job: Object) -> list[dict[str, str]]:
-    conditions: list[dict[str, str]] = job.get("status", {}).get("conditions", [])
-    return conditions

@@ -34,9 +34,10 @@ from rondo.core.run import report
 from rondo.core.run.deploy_stage import plan_deploy
 from rondo.core.run.frozen import NotFrozenError, freeze, frozen_generation, frozen_spec
 from rondo.core.run.gate_stage import plan_gate
-from rondo.core.run.job_stage import leftover, plan_job, stop_job
+from rondo.core.run.job_stage import plan_job
 from rondo.core.run.snapshot import RunSnapshot, StageView, Values
 from rondo.core.run.step import Step, end
+from rondo.core.run.strays import delete_strays
 
 _CACHE_SIZE: Final = 512
 
@@ -109,7 +110,10 @@ class _Round:
         status = status.model_copy(update={"pipeline_generation": self._generation(), "revision": self._revision()})
         written = report.to_json(status)
         finished = status.completion_time is not None
-        actions = tuple(action for step in steps for action in step.actions)
+        actions = (
+            *delete_strays(self.snapshot, stages.values()),
+            *(action for step in steps for action in step.actions),
+        )
         events = tuple(event for step in steps for event in step.events)
         if finished:
             actions = (*actions, *_label(self.snapshot, status))
@@ -120,14 +124,13 @@ class _Round:
             actions=actions,
             events=events,
             requeue_after=self._look_again(steps),
-            forget=False,
         )
 
     def _step(self, name: str, stages: Mapping[str, StageStatus], *, late: bool) -> Step:
         status = stages[name]
         view = StageView(self.snapshot, self.wiring, status, Values(self.snapshot, self.params, stages))
         if status.state.terminal:
-            return Step(status, actions=leftover(view) if status.state is StageState.CANCELLED else ())
+            return Step(status)
         if late:
             return self._stop(view)
         if status.state is StageState.PENDING:
@@ -162,8 +165,6 @@ class _Round:
 
     def _stop(self, view: StageView) -> Step:
         words = f"the run took longer than {self.wiring.spec.timeout}"
-        if view.started and view.status.job is not None:
-            return stop_job(view, "RunTimeout", words, self.now)
         state = StageState.CANCELLED if view.started else StageState.SKIPPED
         return Step(end(view.status, state, "RunTimeout", words, at=self.now))
 
@@ -244,7 +245,8 @@ def _facts(stage: StageStatus) -> tuple[Any, ...]:
 
 def _finished(snapshot: RunSnapshot) -> Plan:
     """Nothing is left but the label that tells a finished run from one that was restored without its status."""
-    return Plan(actions=_label(snapshot, snapshot.status), forget=True)
+    actions = (*delete_strays(snapshot, snapshot.status.stages), *_label(snapshot, snapshot.status))
+    return Plan(actions=actions, forget=not actions)
 
 
 def _label(snapshot: RunSnapshot, status: PipelineRunStatus) -> tuple[Action, ...]:

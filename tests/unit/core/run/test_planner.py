@@ -455,7 +455,7 @@ def test_killed_between_any_two_effects_nothing_runs_twice_or_is_lost() -> None:
             try:
                 operator.settle()
             except Exception as error:
-                if type(error).__name__ != "Crash":
+                if type(error).__name__ != "CrashError":
                     raise
                 operator.restart()
                 operator.settle()

@@ -1,0 +1,121 @@
+"""The keyed queue: what has to be looked at, each key by one worker at a time.
+
+A key that is added while it waits is not added twice; one that is added while it is worked on is looked at again
+afterwards. Failing keys come back later and later. The same contract as client-go's rate-limiting workqueue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_BACKOFF: Final = 0.2
+LONGEST_BACKOFF: Final = 300.0
+
+
+class Closed(Exception):  # noqa: N818 - an end, not an error
+    """The queue takes and gives no more keys."""
+
+
+class Queue(Generic[K]):
+    """A queue of keys; use it from one event loop only."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[K] = deque()
+        self._queued: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Count the keys that wait for a worker now."""
+        return len(self._waiting)
+
+    def add(self, key: K) -> None:
+        """Have a key looked at now."""
+        if self._closed or key in self._queued:
+            return
+        if key in self._working:
+            self._again.add(key)
+            return
+        self._queued.add(key)
+        self._waiting.append(key)
+        self._news.set()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Have a key looked at after `delay` seconds; of several delays the shortest counts."""
+        if delay <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None and timer.when() <= loop.time() + delay:
+            return
+        if timer is not None:
+            timer.cancel()
+        if not self._closed:
+            self._timers[key] = loop.call_later(delay, self._due, key)
+
+    def retry(self, key: K) -> float:
+        """Have a failing key looked at again, later each time.
+
+        Returns:
+            The delay in seconds.
+        """
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(FIRST_BACKOFF * 2.0 ** min(failures, 16), LONGEST_BACKOFF)
+        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+        self.add_after(key, delay)
+        return delay
+
+    def succeed(self, key: K) -> None:
+        """Forget a key's failures."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Wait for a key and take it; call `done` when the work on it is over.
+
+        Raises:
+            Closed: The queue was closed.
+        """
+        while not self._waiting:
+            if self._closed:
+                raise Closed
+            self._news.clear()
+            await self._news.wait()
+        key = self._waiting.popleft()
+        self._queued.discard(key)
+        self._working.add(key)
+        if self._waiting or self._closed:
+            self._news.set()
+        return key
+
+    def done(self, key: K) -> None:
+        """Say that the work on a key is over."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def close(self) -> None:
+        """Take no more keys, drop those that wait, and wake all who wait for one."""
+        self._closed = True
+        self._waiting.clear()
+        self._queued.clear()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._news.set()
+
+    def _due(self, key: K) -> None:
+        self._timers.pop(key, None)
+        self.add(key)

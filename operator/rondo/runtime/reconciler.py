@@ -1,0 +1,306 @@
+"""Carries out plans: live reads, one status write, actions, events, and when to look again.
+
+The order is the contract of `rondo.core.plan`. Nothing is decided here: every outcome, good or bad, goes into the
+store's memory, and the planner is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, assert_never
+
+from rondo.core import names
+from rondo.core.plan import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    EventDraft,
+    EventsAbout,
+    Failure,
+    GetLive,
+    ListLive,
+    MergePatch,
+    Object,
+    Plan,
+    Read,
+    ReadResult,
+    Ref,
+    Resource,
+    StatusKind,
+)
+from rondo.core.resources import CORE_EVENT
+from rondo.core.view import Key
+from rondo.kube.client import Client, Selector
+from rondo.kube.errors import ApiError
+from rondo.runtime.controller import Controller
+from rondo.runtime.queue import Queue
+from rondo.runtime.store import Store
+
+ROUNDS: Final = 4
+"""Rounds of live reads within one reconcile; a planner that wants more is asked again later."""
+
+PROGRESS_INTERVAL: Final = 1.0
+"""Seconds between two writes of an object's status that only tell progress."""
+
+PARALLEL_CREATES: Final = 16
+
+log = logging.getLogger(__name__)
+
+
+class EventSink(Protocol):
+    """Where Events about objects are posted."""
+
+    def post(self, about: Object, draft: EventDraft) -> None:
+        """Post an Event, some time; never fails and never waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to happen with the key after a reconcile.
+
+    Attributes:
+        failed: Something failed: come back later and later.
+        after: Come back after so many seconds, if nothing happens before.
+        again: Come back at once.
+    """
+
+    failed: bool = False
+    after: float | None = None
+    again: bool = False
+
+
+@dataclass
+class Reconciler:
+    """Reconciles keys, one at a time each.
+
+    Attributes:
+        client: The API server.
+        store: What is known.
+        queue: Where keys come from and go back to.
+        controllers: By kind.
+        events: Where Events go.
+        clock: Monotonic seconds.
+    """
+
+    client: Client
+    store: Store
+    queue: Queue[Key]
+    controllers: Mapping[Resource, Controller[Any]]
+    events: EventSink
+    clock: Callable[[], float] = time.monotonic
+    reconciles: int = 0
+    _written_at: dict[Key, float] = field(default_factory=dict)
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Look at an object once and do what its plan says.
+
+        Raises:
+            Exception: A planner has a bug; the worker logs it and backs off.
+        """
+        self.reconciles += 1
+        self.store.begin(key)
+        plan = await self._plan(key)
+        if plan is None:
+            self._drop(key)
+            return Outcome()
+        if plan.reads:
+            return Outcome(failed=True)
+        return await self._carry_out(key, plan)
+
+    async def _plan(self, key: Key) -> Plan | None:
+        """Plan, with as many rounds of live reads as it takes."""
+        controller = self.controllers[key.resource]
+        plan = controller.look(self.store, key, _now())
+        for _ in range(ROUNDS):
+            if plan is None or not plan.reads:
+                break
+            results = await asyncio.gather(*(self._read(read) for read in plan.reads))
+            self.store.remember_reads(key, dict(zip(plan.reads, results, strict=True)))
+            plan = controller.look(self.store, key, _now())
+        return plan
+
+    async def _carry_out(self, key: Key, plan: Plan) -> Outcome:
+        me = Ref(key.resource, key.namespace, key.name)
+        thing = self.store.get(me)
+        if thing is None:
+            return Outcome()
+        wait = self._wait_to_write(key, plan)
+        if plan.status is not None and wait is None:
+            refused = await self._write_status(key, me, thing, plan.status)
+            if refused is not None:
+                return refused
+        failed = await self._act_all(key, plan.actions)
+        for draft in plan.events:
+            self.events.post(thing, draft)
+        if plan.forget and not failed:
+            self._drop(key)
+            self.store.forget_children(key, thing["metadata"]["uid"])
+        pauses = [pause for pause in (plan.requeue_after, wait) if pause is not None]
+        return Outcome(failed=failed, after=min(pauses, default=None))
+
+    # Status -------------------------------------------------------------------------------------------------
+
+    def _wait_to_write(self, key: Key, plan: Plan) -> float | None:
+        """Give the seconds that a write of mere progress still has to wait, None if it may be made."""
+        if plan.status is None or plan.status_kind is not StatusKind.PROGRESS:
+            return None
+        left = self._written_at.get(key, -PROGRESS_INTERVAL) + PROGRESS_INTERVAL - self.clock()
+        return left if left > 0 else None
+
+    async def _write_status(self, key: Key, me: Ref, thing: Object, status: Object) -> Outcome | None:
+        """Write a status; give the outcome of the reconcile if that was refused, None to go on."""
+        try:
+            written = await self.client.replace_status(me, thing, status)
+        except ApiError as error:
+            return await self._status_refused(key, me, error)
+        self._written_at[key] = self.clock()
+        self.store.remember_success(key, me)
+        self.store.put(me.resource, written)
+        return None
+
+    async def _status_refused(self, key: Key, me: Ref, error: ApiError) -> Outcome:
+        """Take in the live object and look again at once if ours was old; remember anything else."""
+        if error.conflict or error.not_found:
+            await self._refresh(me)
+            return Outcome(again=True)
+        log.warning("status of %s was refused: %s", me, error, extra={"key": str(key)})
+        self._fail(key, me, error)
+        return Outcome(failed=True)
+
+    async def _refresh(self, ref: Ref) -> None:
+        known = self.store.get(ref)
+        live = await self.client.get(ref)
+        if live is not None:
+            self.store.put(ref.resource, live)
+        elif known is not None:
+            self.store.remove(ref.resource, known)
+
+    # Actions ------------------------------------------------------------------------------------------------
+
+    async def _act_all(self, key: Key, actions: Sequence[Action]) -> bool:
+        """Carry out actions in order, neighbouring creations together; tell whether any failed."""
+        failed = False
+        for batch in _batches(actions):
+            outcomes = await asyncio.gather(*(self._act(key, action) for action in batch))
+            failed = failed or not all(outcomes)
+        return failed
+
+    async def _act(self, key: Key, action: Action) -> bool:
+        try:
+            match action:
+                case Create():
+                    return await self._create(key, action)
+                case Apply():
+                    return await self._apply(key, action)
+                case MergePatch(ref, uid, body):
+                    self.store.put(ref.resource, await self.client.merge_patch(ref, uid, body))
+                case Delete(ref, uid, propagation, grace):
+                    await self.client.delete(ref, uid=uid, propagation=propagation, grace=grace)
+                case _:
+                    assert_never(action)
+        except ApiError as error:
+            if error.not_found and isinstance(action, MergePatch):
+                return True
+            log.info("%s of %s failed: %s", type(action).__name__, action.ref, error, extra={"key": str(key)})
+            self._fail(key, action.ref, error)
+            return False
+        self.store.remember_success(key, action.ref)
+        return True
+
+    async def _create(self, key: Key, action: Create) -> bool:
+        try:
+            made = await self.client.create(action.ref, action.body)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+            return await self._already_there(key, action)
+        self.store.put(action.ref.resource, made)
+        self.store.remember_success(key, action.ref, created=made["metadata"]["uid"])
+        return True
+
+    async def _already_there(self, key: Key, action: Create) -> bool:
+        """Take an object of that name for ours only if our owner's uid is on it."""
+        there = await self.client.get(action.ref)
+        if there is None:
+            return False
+        owner = names.controller_uid(action.body)
+        if not action.shared and names.controller_uid(there) != owner:
+            self._conflict(key, action.ref)
+            return False
+        self.store.put(action.ref.resource, there)
+        self.store.remember_success(key, action.ref, created=there["metadata"]["uid"])
+        return True
+
+    async def _apply(self, key: Key, action: Apply) -> bool:
+        if action.owned and await self._is_foreign(action):
+            self._conflict(key, action.ref)
+            return False
+        applied = await self.client.apply(action.ref, action.body, manager=action.manager, force=action.force)
+        self.store.put(action.ref.resource, applied)
+        self.store.remember_success(key, action.ref)
+        return True
+
+    async def _is_foreign(self, action: Apply) -> bool:
+        there = self.store.get(action.ref) or await self.client.get(action.ref)
+        return there is not None and names.controller_uid(there) != names.controller_uid(action.body)
+
+    def _conflict(self, key: Key, ref: Ref) -> None:
+        words = f"{ref} exists and belongs to somebody else; it is left alone"
+        self.store.remember_failure(key, ref, Failure(409, "NameConflict", words, _now()))
+
+    def _fail(self, key: Key, ref: Ref, error: ApiError) -> None:
+        failure = Failure(error.code, error.reason, error.message, _now())
+        self.store.remember_failure(key, ref, failure)
+
+    # Reads --------------------------------------------------------------------------------------------------
+
+    async def _read(self, read: Read) -> ReadResult:
+        try:
+            return ReadResult(_now(), await self._read_value(read))
+        except ApiError as error:
+            return ReadResult(_now(), None, Failure(error.code, error.reason, error.message, _now()))
+
+    async def _read_value(self, read: Read) -> Any:
+        match read:
+            case GetLive(ref):
+                return await self.client.get(ref)
+            case ListLive(resource, namespace, labels):
+                wanted = ",".join(f"{key}={value}" for key, value in labels)
+                return tuple((await self.client.list(Selector(resource, namespace, wanted))).items)
+            case EventsAbout(namespace, uid):
+                about = Selector(CORE_EVENT, namespace, fields=f"involvedObject.uid={uid}")
+                return tuple(sorted((await self.client.list(about)).items, key=_event_time))
+            case _:
+                assert_never(read)
+
+    def _drop(self, key: Key) -> None:
+        self._written_at.pop(key, None)
+
+
+def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:
+    """Put neighbouring creations together, as many as may be made at once; everything else stands alone."""
+    batch: list[Action] = []
+    for action in actions:
+        if batch and (not isinstance(action, Create) or len(batch) == PARALLEL_CREATES):
+            yield batch
+            batch = []
+        if isinstance(action, Create):
+            batch.append(action)
+        else:
+            yield [action]
+    if batch:
+        yield batch
+
+
+def _event_time(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,91 @@
+"""Workers: take keys from the queue, reconcile them, and put them back as the outcome says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from rondo.core.view import Key
+from rondo.kube.errors import ApiError
+from rondo.runtime.queue import Closed, Queue
+from rondo.runtime.reconciler import Outcome, Reconciler
+
+WORKERS: Final = 16
+"""Keys that are worked on at once; while one waits for the API server the others go on."""
+
+STOP_TIMEOUT: Final = 5.0
+"""Seconds that running reconciles get to finish when the operator stops."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Workers:
+    """A pool of workers on one queue.
+
+    Attributes:
+        queue: Where keys come from.
+        reconciler: What is done with them.
+        size: How many workers.
+        clock: Monotonic seconds.
+    """
+
+    queue: Queue[Key]
+    reconciler: Reconciler
+    size: int = WORKERS
+    clock: Callable[[], float] = time.monotonic
+    _busy: dict[Key, float] = field(default_factory=dict)
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the longest running reconcile has taken so far."""
+        return max((self.clock() - begun for begun in self._busy.values()), default=0.0)
+
+    async def run(self) -> None:
+        """Work until cancelled; then finish what runs, for a few seconds at most."""
+        tasks = [asyncio.create_task(self._work(), name=f"worker-{index}") for index in range(self.size)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            self.queue.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT):
+                    await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+            for task in tasks:
+                task.cancel()
+
+    async def _work(self) -> None:
+        with contextlib.suppress(Closed):
+            while True:
+                key = await self.queue.get()
+                self._busy[key] = self.clock()
+                try:
+                    self._put_back(key, await self._reconcile(key))
+                finally:
+                    del self._busy[key]
+                    self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> Outcome:
+        """Reconcile a key; whatever goes wrong is an outcome, so that no worker ever dies."""
+        try:
+            return await self.reconciler.reconcile(key)
+        except ApiError as error:
+            log.warning("%s: %s", key, error, extra={"key": str(key)})
+        except Exception:
+            log.exception("%s: reconcile failed", key, extra={"key": str(key)})
+        return Outcome(failed=True)
+
+    def _put_back(self, key: Key, outcome: Outcome) -> None:
+        if outcome.failed:
+            self.queue.retry(key)
+        else:
+            self.queue.succeed(key)
+        if outcome.again:
+            self.queue.add(key)
+        if outcome.after is not None:
+            self.queue.add_after(key, outcome.after)
