@@ -26,6 +26,7 @@ Start = Callable[[Layout, Sequence[Component]], None]
 _POD_LOG_LINKS = Path("/var/log/containers")
 _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 _CNI_RESULTS = Path("/var/lib/cni/results")
+_SHIM_SOCKETS = Path("/run/containerd/s")
 _RUNTIME_SECONDS = 30
 
 
@@ -110,20 +111,22 @@ def clean(name: str, own: Places, report: Report) -> None:
     mounts.unmount_all(own.folder)
     cgroups.remove(name)
     network.clean(name, record.ip_forward if record else None)
-    _remove_strays(name, own)
+    _remove_strays(own)
 
 
-def _remove_strays(name: str, own: Places) -> None:
+def _remove_strays(own: Places) -> None:
     """Delete the files that the components keep outside the cluster's folder."""
     for address in own.runtime.glob("io.containerd.runtime.v2.task/*/*/address"):
         Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
     for link in _POD_LOG_LINKS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(own.folder):
             link.unlink()
-    for result in _CNI_RESULTS.glob(f"{addresses.network(name)}-*"):
-        result.unlink()
+    for sandbox in own.containerd.glob("io.containerd.grpc.v1.cri/sandboxes/*"):
+        for result in _CNI_RESULTS.glob(f"*-{sandbox.name}-*"):
+            result.unlink()
     for file in ("kubelet.sock", "kubelet_internal_checkpoint"):
         (_DEVICE_PLUGINS / file).unlink(missing_ok=True)
-    for folder in (_POD_LOG_LINKS, _DEVICE_PLUGINS, _DEVICE_PLUGINS.parent, _CNI_RESULTS, _CNI_RESULTS.parent):
-        with suppress(OSError):
-            folder.rmdir()
+    for folder in (_DEVICE_PLUGINS, _CNI_RESULTS, _SHIM_SOCKETS):
+        for emptied in (folder, folder.parent):
+            with suppress(OSError):
+                emptied.rmdir()
