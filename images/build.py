@@ -44,7 +44,7 @@ HEARTBEAT: Final = 10.0
 PUBLIC_BASE: Final = "python:3.12-slim"
 
 LOCAL_BASE: Final = (
-    "mmdebstrap", "--variant=essential", "--include=usr-is-merged,python3,python3-venv,ca-certificates",
+    "mmdebstrap", "--variant=essential", "--include=usr-is-merged,python3,python3-venv,libstdc++6,ca-certificates",
     # Without this hook Debian's usrmerge brings 50 MB of Perl.
     "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
     *(f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")),
@@ -95,7 +95,7 @@ class Image:
 
 IMAGES: Final = (
     Image("rondo-operator", ("requirements/operator.txt", "operator/rondo")),
-    Image("rondo-sklearn", ("requirements/sklearn.txt",)),
+    Image("rondo-sklearn", ("requirements/sklearn.txt", "images/rondo-sklearn/serve-model")),
 )
 
 
