@@ -32,7 +32,7 @@ class View(Protocol):
         """Give the objects of a kind that were routed to this key, in no particular order."""
 
     def select(self, resource: Resource, namespace: str) -> Iterable[Object]:
-        """Give all objects of a kind in a namespace, in no particular order."""
+        """Give all objects of a kind in a namespace, or in all where it is empty, in no particular order."""
 
     def memory(self, key: Key) -> Memory:
         """Give what this process remembers about the key."""

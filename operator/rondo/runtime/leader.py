@@ -55,7 +55,7 @@ class Elector:
     async def acquire(self) -> None:
         """Wait until this process leads."""
         log.info("standing by for lease %s/%s as %s", self.namespace, self.name, self.identity)
-        while not await self._try():
+        while not await self._try():  # noqa: ASYNC110 - the Lease is changed by other processes
             await asyncio.sleep(RETRY_SECONDS)
         self.leading = True
         log.info("leading as %s", self.identity)

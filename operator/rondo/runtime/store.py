@@ -42,8 +42,8 @@ class Store:
         return tuple(self._filed.get((resource, owner), {}).values())
 
     def select(self, resource: Resource, namespace: str) -> Iterable[Object]:
-        """Give all objects of a kind in a namespace."""
-        return tuple(thing for (space, _), thing in self._objects[resource].items() if space == namespace)
+        """Give all objects of a kind in a namespace, or in all where it is empty."""
+        return tuple(thing for (space, _), thing in self._objects[resource].items() if namespace in {"", space})
 
     def memory(self, key: Key) -> Memory:
         """Give what is remembered about a key."""

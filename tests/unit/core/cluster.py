@@ -196,7 +196,7 @@ class Operator:
         return [thing for thing in self.cluster.of_kind(resource) if owner in route(thing)]
 
     def select(self, resource: Resource, namespace: str) -> Iterable[Object]:
-        return [t for t in self.cluster.of_kind(resource) if t["metadata"]["namespace"] == namespace]
+        return [t for t in self.cluster.of_kind(resource) if namespace in {"", t["metadata"]["namespace"]}]
 
     def memory(self, key: Key) -> Memory:
         return self.memories.get(key, Memory())

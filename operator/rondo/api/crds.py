@@ -1,0 +1,193 @@
+"""From pydantic models to CustomResourceDefinitions with structural schemas.
+
+What a structural schema cannot say is an error with its path, never dropped in silence (rules: Kubernetes
+documentation,
+"Specifying a structural schema").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from rondo.api.base import GROUP, VERSION
+from rondo.api.kinds import Column, Kind
+
+Schema = dict[str, Any]
+
+_KEPT: Final = frozenset({
+    "type", "description", "default", "enum", "format", "pattern", "minLength", "maxLength", "minItems", "maxItems",
+    "minProperties", "maxProperties", "minimum", "maximum", "required",
+})  # fmt: skip
+_HANDLED: Final = frozenset({"properties", "items", "additionalProperties", "anyOf", "allOf", "$ref", "title"})
+_NO_TYPE: Final = ("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
+
+
+class SchemaError(Exception):
+    """A model says something that a structural schema cannot."""
+
+
+def build_crd(kind: Kind) -> dict[str, Any]:
+    """Build the CustomResourceDefinition of a kind.
+
+    Raises:
+        SchemaError: One of its models cannot be represented.
+    """
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": kind.crd_name, "labels": {"app.kubernetes.io/part-of": "rondo"}},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": list(kind.short),
+                "categories": ["rondo"],
+            },
+            "versions": [_version(kind)],
+        },
+    }
+
+
+def structural(model: type[BaseModel]) -> Schema:
+    """Give the structural schema of a model.
+
+    Raises:
+        SchemaError: It cannot be represented.
+    """
+    document = model.model_json_schema(by_alias=True, mode="validation")
+    return _Converter(document.pop("$defs", {})).convert(document, model.__name__, ())
+
+
+def _version(kind: Kind) -> dict[str, Any]:
+    subresources: dict[str, Any] = {"status": {}}
+    if kind.scale is not None:
+        subresources["scale"] = dict(kind.scale)
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": _object_schema(kind)},
+        "subresources": subresources,
+        "additionalPrinterColumns": [_column(column) for column in kind.columns],
+    }
+    if kind.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
+    return version
+
+
+def _object_schema(kind: Kind) -> Schema:
+    status = structural(kind.status)
+    status["default"] = {"observedGeneration": -1}
+    schema: Schema = {
+        "type": "object",
+        "description": kind.description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(kind.spec),
+            "status": status,
+        },
+    }
+    if kind.rules:
+        schema["x-kubernetes-validations"] = [dict(each) for each in kind.rules]
+    return schema
+
+
+def _column(column: Column) -> dict[str, Any]:
+    written: dict[str, Any] = {"name": column.name, "type": column.type, "jsonPath": column.path}
+    return {**written, "priority": 1} if column.wide else written
+
+
+class _Converter:
+    """Converts one JSON Schema document, with its definitions written out in place."""
+
+    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+        self._definitions = definitions
+
+    def convert(self, schema: Schema, path: str, inside: tuple[str, ...]) -> Schema:
+        """Convert a schema.
+
+        Args:
+            schema: JSON Schema as pydantic writes it.
+            path: Where it stands, for errors.
+            inside: Definitions that it is part of, to find recursion.
+        """
+        schema, inside = self._resolve(schema, path, inside)
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return self._untyped(schema)
+        self._check_words(schema, path)
+        out = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
+        if out.get("x-kubernetes-int-or-string"):
+            out.pop("type", None)
+        if out.get("default", ...) is None:
+            del out["default"]
+        if "properties" in schema:
+            out["properties"] = {
+                name: self.convert(part, f"{path}.{name}", inside) for name, part in schema["properties"].items()
+            }
+        if "items" in schema:
+            out["items"] = self.convert(schema["items"], f"{path}[]", inside)
+        if isinstance(schema.get("additionalProperties"), dict):
+            out["additionalProperties"] = self.convert(schema["additionalProperties"], f"{path}.*", inside)
+        self._check_type(out, path)
+        return _in_order(out)
+
+    def _resolve(self, schema: Schema, path: str, inside: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
+        """Write out `$ref`, and take `X | None` for an optional X."""
+        if "anyOf" in schema and not schema.get("x-kubernetes-int-or-string"):
+            schema = self._unwrap_optional(schema, path)
+        if "$ref" not in schema:
+            return schema, inside
+        name = schema["$ref"].rsplit("/", 1)[1]
+        if name in inside:
+            raise SchemaError(f"{path}: {name} contains itself, which a structural schema cannot")
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        return self._resolve(_merged(self._definitions[name], beside), path, (*inside, name))
+
+    def _unwrap_optional(self, schema: Schema, path: str) -> Schema:
+        choices = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
+        if len(choices) != 1:
+            raise SchemaError(f"{path}: a field has one type; {choices} are several")
+        beside = {key: value for key, value in schema.items() if key != "anyOf"}
+        return {**choices[0], **beside}
+
+    def _untyped(self, schema: Schema) -> Schema:
+        kept = ("type", "description", "x-kubernetes-preserve-unknown-fields", "default")
+        out = {key: schema[key] for key in kept if schema.get(key) is not None}
+        return _in_order(out)
+
+    def _check_words(self, schema: Schema, path: str) -> None:
+        unknown = [key for key in schema if key not in _KEPT | _HANDLED and not key.startswith("x-kubernetes-")]
+        if unknown:
+            raise SchemaError(f"{path}: {', '.join(unknown)} cannot be said in a structural schema")
+
+    def _check_type(self, out: Schema, path: str) -> None:
+        if "type" not in out and not any(out.get(key) for key in _NO_TYPE):
+            raise SchemaError(f"{path}: has no type")
+
+
+def _merged(base: Schema, beside: Schema) -> Schema:
+    """Put what stands beside a `$ref` over what it refers to; a field's own rules are added to those of its model."""
+    key = "x-kubernetes-validations"
+    rules: Iterable[Any] = [*base.get(key, ()), *beside.get(key, ())]
+    merged = {**base, **beside}
+    if rules:
+        merged[key] = rules
+    return merged
+
+
+def _in_order(schema: Schema) -> Schema:
+    """Put a schema's words into a fixed order: what it is before what it contains."""
+    first = ("description", "type", "default", "enum")
+    last = ("required", "properties", "items", "additionalProperties")
+    middle = sorted(key for key in schema if key not in first and key not in last)
+    return {key: schema[key] for key in (*first, *middle, *last) if key in schema}

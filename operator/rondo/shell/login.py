@@ -1,0 +1,35 @@
+"""Who we are: the ServiceAccount of the pod, else the kubeconfig; read by kopf, used by the whole process."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+import kopf
+
+from rondo.kube.session import Credentials
+
+TOKEN_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+log = logging.getLogger(__name__)
+
+
+def find_credentials() -> Credentials:
+    """Find how to reach the API server.
+
+    Raises:
+        LookupError: Neither a ServiceAccount nor a kubeconfig is there.
+    """
+    in_cluster = kopf.login_with_service_account(logger=log)
+    info = in_cluster or kopf.login_with_kubeconfig(logger=log)
+    if info is None:
+        raise LookupError(
+            "no way to the API server: neither a ServiceAccount's token nor KUBECONFIG nor ~/.kube/config"
+        )
+    return Credentials(
+        server=info.server,
+        tls=info.as_ssl_context(),
+        headers={} if in_cluster else info.as_http_headers(),
+        token_file=TOKEN_FILE if in_cluster else None,
+    )

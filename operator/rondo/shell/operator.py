@@ -1,0 +1,133 @@
+"""The composition root: puts the parts together and runs them until the process is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from dataclasses import dataclass
+
+import aiohttp
+import kopf
+
+from rondo.kube.client import Client
+from rondo.kube.session import Credentials, open_connector, open_session
+from rondo.runtime.engine import Engine
+from rondo.runtime.leader import Elector, LostError
+from rondo.shell import presets
+from rondo.shell.handlers import build_registry, build_settings
+from rondo.shell.login import find_credentials
+from rondo.shell.logs import set_up_logs
+from rondo.shell.probes import Health, serve
+from rondo.shell.settings import Settings, from_environment
+from rondo.shell.wiring import build_controllers, child_routes, primary_routes
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the operator until SIGTERM."""
+    settings = from_environment()
+    set_up_logs(settings.log_format, settings.log_level)
+    asyncio.run(run_operator(settings, find_credentials()))
+
+
+async def run_operator(settings: Settings, credentials: Credentials) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Args:
+        settings: The installation's settings.
+        credentials: How to reach the API server.
+    """
+    stop = _stop_on_signals()
+    connector = open_connector(credentials)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(connector.close)
+        session = await stack.enter_async_context(open_session(credentials, connector))
+        client = Client(session, credentials.server)
+        health = Health(standing_by=settings.leader_election)
+        if settings.probe_port:
+            runner = await serve(health, settings.probe_port)
+            stack.push_async_callback(runner.cleanup)
+        operator = _Operator(settings, credentials, connector, client, health)
+        await operator.run(stop)
+
+
+@dataclass
+class _Operator:
+    """One process of the operator."""
+
+    settings: Settings
+    credentials: Credentials
+    connector: aiohttp.TCPConnector
+    client: Client
+    health: Health
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stand by, lead, work, and give the lease back at the end."""
+        if not self.settings.leader_election:
+            await self._until(stop, self._work(stop))
+            return
+        elector = Elector(self.client, self.settings.namespace, self.settings.lease, self.settings.identity)
+        await self._until(stop, elector.acquire())
+        if not elector.leading:
+            return
+        try:
+            await self._until(stop, self._hold(elector), self._work(stop))
+        finally:
+            await elector.release()
+
+    async def _hold(self, elector: Elector) -> None:
+        """Hold the lease; without it this process must end at once, whatever it is doing."""
+        try:
+            await elector.hold()
+        except LostError as error:
+            log.critical("%s; ending", error)
+            os._exit(1)
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """Be the operator: kopf watches our own kinds, the engine does the rest."""
+        planner, namespaces = self.settings.planner, self.settings.watch_namespaces
+        primaries = primary_routes()
+        engine = Engine(
+            self.client, build_controllers(planner), primaries, child_routes(), namespaces, self.settings.identity
+        )
+        self.health.engine, self.health.standing_by = engine, False
+        registry = build_registry(engine, [route.resource for route in primaries], self.credentials, self.connector)
+        kopf_settings = build_settings()
+        kopf_settings.scanning.disabled = bool(namespaces)
+        async with asyncio.TaskGroup() as tasks:
+            watches = kopf.operator(
+                registry=registry,
+                settings=kopf_settings,
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stop,
+            )
+            tasks.create_task(watches)
+            tasks.create_task(engine.run())
+            if self.settings.runtimes is not None:
+                tasks.create_task(presets.apply_runtimes(self.client, self.settings.runtimes))
+
+    async def _until(self, stop: asyncio.Event, *work: asyncio.Future[None] | object) -> None:
+        """Run work until it ends or the process is told to stop."""
+        tasks = [asyncio.ensure_future(each) for each in (stop.wait(), *work)]  # type: ignore[arg-type]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,100 @@
+"""Settings of one operator process, from environment variables that the chart sets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rondo.api.pipeline import AccessMode
+from rondo.core.artifacts import ArtifactStore
+from rondo.core.settings import PlannerSettings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an installation decides.
+
+    Attributes:
+        namespace: The operator's own namespace, where its Lease is.
+        watch_namespaces: Namespaces to work in; empty for all.
+        leader_election: Whether to stand by for the Lease; off for one local process.
+        lease: Name of the Lease.
+        identity: Name of this process.
+        log_format: `json` or `text`.
+        log_level: Such as `INFO`.
+        probe_port: Port of /livez, /readyz and /metrics; 0 for none.
+        runtimes: Folder with ModelRuntimes to apply at start, if there is one.
+        planner: What planners have to know.
+    """
+
+    namespace: str = "rondo-system"
+    watch_namespaces: tuple[str, ...] = ()
+    leader_election: bool = True
+    lease: str = "rondo"
+    identity: str = "rondo"
+    log_format: str = "text"
+    log_level: str = "INFO"
+    probe_port: int = 8080
+    runtimes: Path | None = None
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; each variable is named in docs/reference/settings.md.
+
+    Raises:
+        ValueError: A variable has a value that it cannot have; the message names it.
+    """
+    read = _Reader(environment)
+    runtimes = read.text("RONDO_RUNTIMES", "")
+    return Settings(
+        namespace=read.text("RONDO_NAMESPACE", "rondo-system"),
+        watch_namespaces=tuple(filter(None, read.text("RONDO_WATCH_NAMESPACES", "").split(","))),
+        leader_election=read.flag("RONDO_LEADER_ELECTION", default=True),
+        lease=read.text("RONDO_LEASE", "rondo"),
+        identity=read.text("RONDO_IDENTITY", socket.gethostname()),
+        log_format=read.choice("RONDO_LOG_FORMAT", "text", ("json", "text")),
+        log_level=read.choice("RONDO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        probe_port=read.number("RONDO_PROBE_PORT", 8080),
+        runtimes=Path(runtimes) if runtimes else None,
+        planner=PlannerSettings(
+            image=read.text("RONDO_IMAGE", "rondo-operator:dev"),
+            image_pull_policy=read.choice(
+                "RONDO_IMAGE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")
+            ),
+            store=ArtifactStore(
+                claim=read.text("RONDO_ARTIFACTS_CLAIM", "rondo-artifacts"),
+                size=read.text("RONDO_ARTIFACTS_SIZE", "10Gi"),
+                access_mode=AccessMode(
+                    read.choice("RONDO_ARTIFACTS_ACCESS_MODE", "ReadWriteOnce", tuple(m.value for m in AccessMode))
+                ),
+                storage_class=read.text("RONDO_ARTIFACTS_STORAGE_CLASS", "") or None,
+            ),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    environment: Mapping[str, str]
+
+    def text(self, name: str, default: str) -> str:
+        return self.environment.get(name) or default
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        return self.choice(name, "true" if default else "false", ("true", "false")) == "true"
+
+    def number(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdigit():
+            raise ValueError(f"{name}={value!r} is not a number")
+        return int(value)
