@@ -19,6 +19,7 @@ def main() -> int:
     """Run the command of this process and give its exit code."""
     command = " ".join(sys.argv[1:])
     if command == "push":
+        print("waiting for the end of the container whose outputs are to be stored", flush=True)  # noqa: T201
         signal.sigwait(ENDS)
     from rondo.artifacts.command import run  # noqa: PLC0415 (what a sleeping push does not need costs memory)
 
