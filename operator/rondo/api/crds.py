@@ -55,14 +55,18 @@ def build_crd(kind: Kind) -> dict[str, Any]:
     }
 
 
-def structural(model: type[BaseModel]) -> Schema:
+def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
     """Give the structural schema of a model.
+
+    Args:
+        model: The model.
+        defaults: Whether the API server fills in defaults. Not in a status: it would never be as it was written.
 
     Raises:
         SchemaError: It cannot be represented.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
-    return _Converter(document.pop("$defs", {})).convert(document, model.__name__, ())
+    return _Converter(document.pop("$defs", {}), defaults=defaults).convert(document, model.__name__, ())
 
 
 def _version(kind: Kind) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def _version(kind: Kind) -> dict[str, Any]:
 
 
 def _object_schema(kind: Kind) -> Schema:
-    status = structural(kind.status)
+    status = structural(kind.status, defaults=False)
     status["default"] = {"observedGeneration": -1}
     schema: Schema = {
         "type": "object",
@@ -110,8 +114,9 @@ def _column(column: Column) -> dict[str, Any]:
 class _Converter:
     """Converts one JSON Schema document, with its definitions written out in place."""
 
-    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+    def __init__(self, definitions: Mapping[str, Schema], *, defaults: bool) -> None:
         self._definitions = definitions
+        self._defaults = defaults
 
     def convert(self, schema: Schema, path: str, inside: tuple[str, ...]) -> Schema:
         """Convert a schema.
@@ -128,8 +133,8 @@ class _Converter:
         out = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
         if out.get("x-kubernetes-int-or-string"):
             out.pop("type", None)
-        if out.get("default", ...) is None:
-            del out["default"]
+        if "default" in out:
+            out = _with_default(out) if self._defaults else {k: v for k, v in out.items() if k != "default"}
         if "properties" in schema:
             out["properties"] = {
                 name: self.convert(part, f"{path}.{name}", inside) for name, part in schema["properties"].items()
@@ -161,7 +166,7 @@ class _Converter:
         return {**choices[0], **beside}
 
     def _untyped(self, schema: Schema) -> Schema:
-        kept = ("type", "description", "x-kubernetes-preserve-unknown-fields", "default")
+        kept = ("type", "description", "x-kubernetes-preserve-unknown-fields")
         out = {key: schema[key] for key in kept if schema.get(key) is not None}
         return _in_order(out)
 
@@ -173,6 +178,24 @@ class _Converter:
     def _check_type(self, out: Schema, path: str) -> None:
         if "type" not in out and not any(out.get(key) for key in _NO_TYPE):
             raise SchemaError(f"{path}: has no type")
+
+
+def _with_default(schema: Schema) -> Schema:
+    """Keep a default that tells something; an empty one would only be noise, and make `has()` true everywhere."""
+    value = _without_empty(schema["default"])
+    rest = {key: part for key, part in schema.items() if key != "default"}
+    return rest if _is_empty(value) else {**rest, "default": value}
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        parts = {key: _without_empty(part) for key, part in value.items()}
+        return {key: part for key, part in parts.items() if not _is_empty(part)}
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, str | list | dict) and not value)
 
 
 def _merged(base: Schema, beside: Schema) -> Schema:

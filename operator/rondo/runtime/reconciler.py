@@ -161,7 +161,7 @@ class Reconciler:
             return await self._status_refused(key, me, error)
         self._written_at[key] = self.clock()
         self.store.remember_success(key, me)
-        self.store.put(me.resource, written)
+        self._take(key, me.resource, written)
         return None
 
     async def _status_refused(self, key: Key, me: Ref, error: ApiError) -> Outcome:
@@ -177,7 +177,7 @@ class Reconciler:
         known = self.store.get(ref)
         live = await self.client.get(ref)
         if live is not None:
-            self.store.put(ref.resource, live)
+            self._take(None, ref.resource, live)
         elif known is not None:
             self.store.remove(ref.resource, known)
 
@@ -199,7 +199,7 @@ class Reconciler:
                 case Apply():
                     return await self._apply(key, action)
                 case MergePatch(ref, uid, body):
-                    self.store.put(ref.resource, await self.client.merge_patch(ref, uid, body))
+                    self._take(key, ref.resource, await self.client.merge_patch(ref, uid, body))
                 case Delete(ref, uid, propagation, grace):
                     await self.client.delete(ref, uid=uid, propagation=propagation, grace=grace)
                 case _:
@@ -220,7 +220,7 @@ class Reconciler:
             if not error.already_exists:
                 raise
             return await self._already_there(key, action)
-        self.store.put(action.ref.resource, made)
+        self._take(key, action.ref.resource, made)
         self.store.remember_success(key, action.ref, created=made["metadata"]["uid"])
         return True
 
@@ -233,7 +233,7 @@ class Reconciler:
         if not action.shared and names.controller_uid(there) != owner:
             self._conflict(key, action.ref)
             return False
-        self.store.put(action.ref.resource, there)
+        self._take(key, action.ref.resource, there)
         self.store.remember_success(key, action.ref, created=there["metadata"]["uid"])
         return True
 
@@ -242,7 +242,7 @@ class Reconciler:
             self._conflict(key, action.ref)
             return False
         applied = await self.client.apply(action.ref, action.body, manager=action.manager, force=action.force)
-        self.store.put(action.ref.resource, applied)
+        self._take(key, action.ref.resource, applied)
         self.store.remember_success(key, action.ref)
         return True
 
@@ -278,6 +278,15 @@ class Reconciler:
                 return tuple(sorted((await self.client.list(about)).items, key=_event_time))
             case _:
                 assert_never(read)
+
+    def _take(self, key: Key | None, resource: Resource, thing: Object) -> None:
+        """Take in the answer to a write: planners read their own writes, and all others concerned look at it.
+
+        The watch will tell it again, but that is no news then; the key that wrote it has planned with it already.
+        """
+        for other in self.store.put(resource, thing):
+            if other != key and other.resource in self.controllers:
+                self.queue.add(other)
 
     def _drop(self, key: Key) -> None:
         self._written_at.pop(key, None)

@@ -1,6 +1,7 @@
 """kopf's part: the watches of our own kinds, set up as measured (docs/decisions/0003).
 
-The handlers only store and enqueue, because kopf never retries an error in them; nothing of kopf's own is written to any object.
+The handlers only store and enqueue, because kopf never retries an error in them; nothing of kopf's own is written to
+any object.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ def find_credentials() -> Credentials:
     Raises:
         LookupError: Neither a ServiceAccount nor a kubeconfig is there.
     """
-    in_cluster = kopf.login_with_service_account(logger=log)
-    info = in_cluster or kopf.login_with_kubeconfig(logger=log)
+    settings = kopf.OperatorSettings()
+    in_cluster = kopf.login_with_service_account(logger=log, settings=settings)
+    info = in_cluster or kopf.login_with_kubeconfig(logger=log, settings=settings)
     if info is None:
         raise LookupError(
             "no way to the API server: neither a ServiceAccount's token nor KUBECONFIG nor ~/.kube/config"

@@ -7,7 +7,9 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import kopf
@@ -112,9 +114,9 @@ class _Operator:
             if self.settings.runtimes is not None:
                 tasks.create_task(presets.apply_runtimes(self.client, self.settings.runtimes))
 
-    async def _until(self, stop: asyncio.Event, *work: asyncio.Future[None] | object) -> None:
+    async def _until(self, stop: asyncio.Event, *work: Coroutine[None, None, None]) -> None:
         """Run work until it ends or the process is told to stop."""
-        tasks = [asyncio.ensure_future(each) for each in (stop.wait(), *work)]  # type: ignore[arg-type]
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait()), *map(asyncio.create_task, work)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

@@ -30,11 +30,15 @@ async def apply_runtimes(client: Client, folder: Path) -> None:
         client: The API server.
         folder: YAML files, one ModelRuntime each.
     """
-    for file in sorted(folder.glob("*.yaml")):
-        body: dict[str, Any] = yaml.safe_load(file.read_text())
+    for body in read_runtimes(folder):
         ref = Ref(MODEL_RUNTIME, "", body["metadata"]["name"])
-        while not await _apply(client, ref, body):
+        while not await _apply(client, ref, body):  # noqa: ASYNC110 - it is the API server that is waited for
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def read_runtimes(folder: Path) -> list[dict[str, Any]]:
+    """Read the ModelRuntimes of a folder, one a file."""
+    return [yaml.safe_load(file.read_text()) for file in sorted(folder.glob("*.yaml"))]
 
 
 async def _apply(client: Client, ref: Ref, body: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Probes and metrics over HTTP.
 
-/livez fails when a reconcile or a watch has hung for minutes: a restart would help. /readyz is fine when everything is listed and
-this process leads, or when it stands by for the one that does. /metrics is for Prometheus.
+/livez fails when a reconcile or a watch has hung for minutes: a restart would help. /readyz is fine when everything is
+listed and this process leads, or when it stands by for the one that does. /metrics is for Prometheus.
 """
 
 from __future__ import annotations
