@@ -13,7 +13,7 @@ from rondo.core.deployment.revision import ORIGIN, REVISION, Revision
 from rondo.core.deployment.server import PORT_NAME, ChosenServer
 from rondo.core.durations import parse_duration
 from rondo.core.plan import Object
-from rondo.core.references import lookup_in
+from rondo.core.references import Lookup, lookup_in
 from rondo.core.render import container
 from rondo.core.settings import PlannerSettings
 
@@ -40,7 +40,7 @@ def build_template(
         references.UnresolvedError: The server refers to something else than `$(model.path)` and `$(model.name)`.
     """
     name = owner["metadata"]["name"]
-    pod = container.render_pod(server.block, lookup_in({"model": {"path": MODEL_PATH, "name": name}}))
+    pod = container.render_pod(server.block, model_lookup(name))
     pod["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": DRAIN}}}
     add_model(pod, place, settings)
     own = {**labels(name), REVISION: hash_}
@@ -50,6 +50,11 @@ def build_template(
     # The selector has to match whatever an overlay says.
     metadata = template.get("metadata") or {}
     return {**template, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **own}}}
+
+
+def model_lookup(name: str) -> Lookup:
+    """Give the values of the references in a server: `$(model.path)` and `$(model.name)`."""
+    return lookup_in({"model": {"path": MODEL_PATH, "name": name}})
 
 
 def build_deployment(owner: Object, spec: ModelDeploymentSpec, revision: Revision) -> dict[str, Any]:
@@ -62,6 +67,7 @@ def build_deployment(owner: Object, spec: ModelDeploymentSpec, revision: Revisio
         "metadata": {**_metadata(owner), "annotations": {ORIGIN: revision.origin.to_json()}},
         "spec": {
             "replicas": spec.replicas,
+            "paused": False,
             "revisionHistoryLimit": _OLD_REPLICA_SETS,
             "progressDeadlineSeconds": deadline,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

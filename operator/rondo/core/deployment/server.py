@@ -77,11 +77,12 @@ def not_allowed(name: str, runtime: ModelRuntimeSpec, spec: ModelDeploymentSpec)
     return [Problem(f"spec.{field.value}", words) for field in refused]
 
 
-def port_problem(block: ServingContainer, path: str) -> list[Problem]:
-    """Say if a container block has no port that could answer."""
-    if any(port.name == PORT_NAME for port in block.ports):
-        return []
-    return [Problem(f"{path}.ports", f"give the port that answers requests, named {PORT_NAME}")]
+def block_problems(block: ServingContainer, path: str) -> list[Problem]:
+    """Find what a container block lacks; the CRDs' rules ask for it too, but objects may be older than the rules."""
+    image = [] if block.image else [Problem(f"{path}.image", "give the image of the server")]
+    answers = any(port.name == PORT_NAME for port in block.ports)
+    ports = [] if answers else [Problem(f"{path}.ports", f"give the port that answers requests, named {PORT_NAME}")]
+    return [*image, *ports]
 
 
 def _set_fields(spec: ModelDeploymentSpec) -> Mapping[Allowed, bool]:

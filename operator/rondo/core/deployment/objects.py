@@ -1,0 +1,72 @@
+"""What has to be applied so that Deployment and Service are as a revision says, and what stands in the way.
+
+An object that somebody deleted or edited is put back; one that belongs to somebody else is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rondo.api.modeldeployment import ModelDeploymentSpec
+from rondo.core import names
+from rondo.core.deployment.drift import mark, needs_apply
+from rondo.core.deployment.finding import Finding, Reason, conflict, from_failure
+from rondo.core.deployment.render import build_deployment, build_service
+from rondo.core.deployment.revision import Revision
+from rondo.core.deployment.snapshot import DeploymentSnapshot
+from rondo.core.plan import Apply, Object, Resource
+from rondo.core.resources import DEPLOYMENT, SERVICE
+
+
+@dataclass(frozen=True)
+class Change:
+    """An object that is not as declared yet.
+
+    Attributes:
+        finding: What to say of it.
+        apply: What makes it so, or None if nothing may be done.
+        path: The field that differs, empty if the object is not there.
+    """
+
+    finding: Finding
+    apply: Apply | None = None
+    path: str = ""
+
+
+def find_changes(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, revision: Revision) -> tuple[Change, ...]:
+    """Compare Deployment and Service with what a revision and the spec say."""
+    declared = {
+        DEPLOYMENT: build_deployment(snapshot.owner, spec, revision),
+        SERVICE: build_service(snapshot.owner),
+    }
+    changes = (_compare(snapshot, resource, body) for resource, body in declared.items())
+    return tuple(change for change in changes if change is not None)
+
+
+def worst(changes: Iterable[Change]) -> Finding | None:
+    """Give what to say of all changes together: what a person has to end before what ends by itself."""
+    return min((change.finding for change in changes), key=lambda f: (not f.stalled, f.normal), default=None)
+
+
+def _compare(snapshot: DeploymentSnapshot, resource: Resource, declared: Mapping[str, Any]) -> Change | None:
+    ref, found = snapshot.ref(resource), snapshot.found(resource)
+    if found is not None and "deletionTimestamp" in found["metadata"]:
+        return Change(Finding(Reason.RECREATING, f"{ref} is being deleted; it is made again after that", normal=True))
+    if found is not None and not snapshot.controls(found):
+        return Change(conflict(ref))
+    path = "" if found is None else needs_apply(declared, found)
+    if path is None:
+        return None
+    failure = snapshot.memory.failures.get(ref)
+    words = f"{ref} is being applied" + (f" ({path})" if path else "")
+    finding = from_failure(ref, failure) if failure is not None else Finding(Reason.ROLLING_OUT, words, normal=True)
+    return Change(finding, _apply(snapshot, resource, declared, found), path)
+
+
+def _apply(
+    snapshot: DeploymentSnapshot, resource: Resource, declared: Mapping[str, Any], found: Object | None
+) -> Apply:
+    body = mark(declared, found) if resource == DEPLOYMENT else declared
+    return Apply(snapshot.ref(resource), body, manager=names.MANAGER, force=True)
