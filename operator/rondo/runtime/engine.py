@@ -126,7 +126,7 @@ class Engine:
         silent = [r.selector.resource.plural for r in self.reflectors if r.silence > SILENT_SECONDS]
         return f"watches are silent: {', '.join(silent)}" if silent else ""
 
-    # Lists -------------------------------------------------------------------------------------------------------------
+    # Lists ----------------------------------------------------------------------------------------------------
 
     async def _list_soon(self, route: Route) -> None:
         await asyncio.sleep(DEBOUNCE_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from rondo.core.plan import Object, Resource
 from rondo.core.view import Key, View
@@ -18,8 +17,8 @@ def _no_watchers(_: Object, __: View) -> Iterable[Key]:
     return ()
 
 
-def _whole(thing: Object) -> dict[str, Any]:
-    return dict(thing)
+def _whole(thing: Object) -> Object:
+    return thing
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Route:
     labels: str = ""
     owners: Callable[[Object], Iterable[Key]] = _nobody
     watchers: Callable[[Object, View], Iterable[Key]] = _no_watchers
-    trim: Callable[[Object], dict[str, Any]] = _whole
+    trim: Callable[[Object], Object] = _whole
 
 
 def itself(thing: Object, resource: Resource) -> Key:

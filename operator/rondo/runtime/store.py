@@ -67,7 +67,8 @@ class Store:
         if known is not None:
             self._unfile(resource, name, known)
         self._objects[resource][name] = kept
-        return self._file(resource, name, kept)
+        keys = self._file(resource, name, kept)
+        return [] if known is not None and _same(kept, known) else keys
 
     def remove(self, resource: Resource, thing: Object) -> list[Key]:
         """Take in that an object was deleted.
@@ -201,6 +202,17 @@ _FRESH: Final = Memory(first_seen=True)
 def _newer(thing: Object, known: Object) -> bool:
     """Tell whether a view is newer than the known one. Versions of one kind are ordered integers (KEP-5504)."""
     return _version(thing) > _version(known)
+
+
+def _same(thing: Object, known: Object) -> bool:
+    """Tell whether two views differ in nothing but their version, once trimmed: no planner could tell them apart."""
+    if any(thing.get(part) != known.get(part) for part in thing.keys() | known.keys() if part != "metadata"):
+        return False
+    return _without_version(thing) == _without_version(known)
+
+
+def _without_version(thing: Object) -> dict[str, Any]:
+    return {key: value for key, value in thing["metadata"].items() if key != "resourceVersion"}
 
 
 def _version(thing: Object) -> int:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rondo.core import names
+from rondo.core.deployment.controller import (
+    deployment_of_child,
+    deployments_of_runtime,
+    observe_deployment,
+    trim_metadata,
+)
+from rondo.core.deployment.controller import trim_pod as trim_serving_pod
+from rondo.core.deployment.planner import plan_deployment
+from rondo.core.deployment.runtime import observe_runtime, plan_runtime
+from rondo.core.deployment.snapshot import DeploymentSnapshot
 from rondo.core.pipeline.planner import observe_pipeline, pipeline_of_run, plan_pipeline
 from rondo.core.plan import Object, Resource
 from rondo.core.resources import (
+    CONTROLLER_REVISION,
+    DEPLOYMENT,
     JOB,
     MODEL_DEPLOYMENT,
+    MODEL_RUNTIME,
     PERSISTENT_VOLUME_CLAIM,
     PIPELINE,
     PIPELINE_RUN,
     POD,
+    SERVICE,
 )
 from rondo.core.run.controller import observe_run, run_of_child, run_of_target
 from rondo.core.run.planner import plan_run
@@ -25,6 +39,9 @@ from rondo.core.view import Key, View
 from rondo.runtime.controller import Controller
 from rondo.runtime.routes import Route, itself
 
+_SERVING: Final = f"{names.MANAGED_SELECTOR},{names.MODEL_DEPLOYMENT}"
+"""What belongs to model deployments; the frozen copies of runs are ControllerRevisions too, and not kept in memory."""
+
 
 def build_controllers(settings: PlannerSettings) -> Mapping[Resource, Controller[Any]]:
     """Give the planner of each kind."""
@@ -32,9 +49,14 @@ def build_controllers(settings: PlannerSettings) -> Mapping[Resource, Controller
     def look_at_run(view: View, key: Key) -> RunSnapshot | None:
         return observe_run(view, key, settings)
 
+    def look_at_deployment(view: View, key: Key) -> DeploymentSnapshot | None:
+        return observe_deployment(view, key, settings)
+
     controllers: tuple[Controller[Any], ...] = (
         Controller(PIPELINE, observe_pipeline, plan_pipeline),
         Controller(PIPELINE_RUN, look_at_run, plan_run),
+        Controller(MODEL_DEPLOYMENT, look_at_deployment, plan_deployment),
+        Controller(MODEL_RUNTIME, observe_runtime, plan_runtime),
     )
     return {controller.resource: controller for controller in controllers}
 
@@ -45,6 +67,7 @@ def primary_routes() -> Sequence[Route]:
         Route(PIPELINE, owners=lambda thing: [itself(thing, PIPELINE)]),
         Route(PIPELINE_RUN, owners=_keys_of_run),
         Route(MODEL_DEPLOYMENT, owners=_keys_of_model_deployment),
+        Route(MODEL_RUNTIME, owners=lambda thing: [itself(thing, MODEL_RUNTIME)], watchers=deployments_of_runtime),
     )
 
 
@@ -52,9 +75,22 @@ def child_routes() -> Sequence[Route]:
     """Give the routes of what we create; the engine watches them by our label."""
     return (
         Route(JOB, names.MANAGED_SELECTOR, owners=run_of_child, trim=trim_job),
-        Route(POD, names.MANAGED_SELECTOR, owners=run_of_child, trim=trim_pod),
+        Route(POD, names.MANAGED_SELECTOR, owners=_keys_of_pod, trim=_trim_pod),
         Route(PERSISTENT_VOLUME_CLAIM, names.MANAGED_SELECTOR),
+        Route(DEPLOYMENT, _SERVING, owners=deployment_of_child, trim=trim_metadata),
+        Route(SERVICE, _SERVING, owners=deployment_of_child, trim=trim_metadata),
+        Route(CONTROLLER_REVISION, _SERVING, owners=deployment_of_child, trim=trim_metadata),
     )
+
+
+def _keys_of_pod(pod: Object) -> list[Key]:
+    return [*run_of_child(pod), *deployment_of_child(pod)]
+
+
+def _trim_pod(pod: Object) -> Object:
+    """Keep of a pod what the planner of its owner reads."""
+    serves = names.MODEL_DEPLOYMENT in pod["metadata"].get("labels", {})
+    return trim_serving_pod(pod) if serves else trim_pod(pod)
 
 
 def _keys_of_run(run: Object) -> list[Key]:

@@ -11,22 +11,33 @@ _METADATA: Final = (
     "name", "namespace", "uid", "resourceVersion", "generation", "labels", "ownerReferences", "creationTimestamp",
     "deletionTimestamp",
 )  # fmt: skip
-_POD_STATUS: Final = ("phase", "reason", "message", "conditions", "initContainerStatuses", "containerStatuses")
+_POD_STATUS: Final = ("phase", "reason", "message", "initContainerStatuses", "containerStatuses")
+_POD_CONDITIONS: Final = frozenset({"PodScheduled", "DisruptionTarget"})
+_JOB_CONDITIONS: Final = frozenset({"Complete", "Failed", "Suspended"})
+_CONDITION: Final = ("type", "status", "reason", "message")
 _CONTAINER: Final = ("name", "image", "ready", "restartCount", "state", "lastState")
 
 
 def trim_job(job: Object) -> dict[str, Any]:
-    """Keep a Job's metadata, whether it is suspended, and its status."""
-    return {**_head(job), "spec": {"suspend": job["spec"].get("suspend", False)}, "status": job.get("status", {})}
+    """Keep a Job's metadata, whether it is suspended, when it started and how it ended."""
+    status = _pick(job.get("status", {}), ("startTime",))
+    status["conditions"] = _conditions(job, _JOB_CONDITIONS)
+    return {**_head(job), "spec": {"suspend": job["spec"].get("suspend", False)}, "status": status}
 
 
 def trim_pod(pod: Object) -> dict[str, Any]:
-    """Keep a pod's metadata, its node, and what its status says of causes."""
+    """Keep a pod's metadata and what its status says of causes."""
     status = _pick(pod.get("status", {}), _POD_STATUS)
+    status["conditions"] = _conditions(pod, _POD_CONDITIONS)
     for key in ("initContainerStatuses", "containerStatuses"):
         if key in status:
             status[key] = [_pick(container, _CONTAINER) for container in status[key]]
-    return {**_head(pod), "spec": {"nodeName": pod.get("spec", {}).get("nodeName", "")}, "status": status}
+    return {**_head(pod), "status": status}
+
+
+def _conditions(thing: Object, wanted: frozenset[str]) -> list[dict[str, Any]]:
+    found = thing.get("status", {}).get("conditions", ())
+    return [_pick(condition, _CONDITION) for condition in found if condition["type"] in wanted]
 
 
 def _head(thing: Object) -> dict[str, Any]:
