@@ -22,7 +22,7 @@ from localcluster.components import Component, Layout, all_components, controlle
 from localcluster.errors import LocalClusterError
 from localcluster.places import Places, check_name, places, state_root
 from localcluster.ports import choose_ports
-from localcluster.spec import ClusterSpec, Record, differences, dump_record, read_record, write_atomically
+from localcluster.spec import ClusterSpec, Record, check_spec, differences, dump_record, read_record, write_atomically
 
 Report = Callable[[str], None]
 
@@ -132,7 +132,7 @@ def up(spec: ClusterSpec, report: Report = _silent) -> Cluster:
         LocalClusterError: The machine lacks something, the cluster exists with another spec, another full node stands
             on this machine, or a component does not start; the text says which and what to do.
     """
-    check_name(spec.name)
+    check_name(check_spec(spec).name)
     packages.check(spec)
     programs = toolchain.programs(report)
     own = places(spec.name)
@@ -216,12 +216,19 @@ def _settle(spec: ClusterSpec, programs: Path, own: Places) -> Record:
         return record
     with locks.held(state_root() / ".ports.lock"):
         others = [other.layout for name in names() if (other := find(name)) is not None]
-        host.check_vacant(spec, others)
+        host.check_vacant(spec, own, others)
         ports = choose_ports(spec.name, {other.ports.base for other in others})
         record = Record(spec, ports, programs, host.read_ip_forward() if spec.full_node else None)
+        _check_flags(Layout(record, own))
         own.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         write_atomically(own.record, dump_record(record))
     return record
+
+
+def _check_flags(layout: Layout) -> None:
+    known = [component.name for component in all_components(layout)]
+    if unknown := sorted(layout.spec.flags.keys() - set(known)):
+        raise LocalClusterError(f"flags for {', '.join(unknown)}: the cluster's components are {', '.join(known)}")
 
 
 def _is_up(layout: Layout) -> bool:

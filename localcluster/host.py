@@ -16,7 +16,7 @@ from localcluster import addresses, cgroups, images, mounts, network, processes
 from localcluster.commands import attempt
 from localcluster.components import Component, Layout, nodes
 from localcluster.errors import LocalClusterError
-from localcluster.places import Places
+from localcluster.places import STATE_VARIABLE, Places
 from localcluster.spec import ClusterSpec, read_record
 
 Report = Callable[[str], None]
@@ -35,14 +35,17 @@ def read_ip_forward() -> str:
     return network.read_ip_forward()
 
 
-def check_vacant(spec: ClusterSpec, others: Iterable[Layout]) -> None:
+def check_vacant(spec: ClusterSpec, own: Places, others: Iterable[Layout]) -> None:
     """Check that a new full node has the host to itself.
 
     Raises:
-        LocalClusterError: Another one has it; the text says who or what.
+        LocalClusterError: Another one has it; the text says who or what. Or its folder's path is too long for sockets.
     """
     if not spec.full_node:
         return
+    # containerd adds `.ttrpc` to its socket's path, and Linux takes 107 bytes.
+    if len(os.fsencode(own.socket)) > 101:
+        raise LocalClusterError(f"{own.folder}: too long for a socket in it; choose another folder by {STATE_VARIABLE}")
     for other in others:
         if other.spec.full_node:
             raise LocalClusterError(
@@ -126,7 +129,7 @@ def _remove_strays(own: Places) -> None:
             result.unlink()
     for file in ("kubelet.sock", "kubelet_internal_checkpoint"):
         (_DEVICE_PLUGINS / file).unlink(missing_ok=True)
-    for folder in (_DEVICE_PLUGINS, _CNI_RESULTS, _SHIM_SOCKETS):
+    for folder in (_POD_LOG_LINKS, _DEVICE_PLUGINS, _CNI_RESULTS, _SHIM_SOCKETS):
         for emptied in (folder, folder.parent):
             with suppress(OSError):
                 emptied.rmdir()

@@ -17,7 +17,7 @@ _NAMESPACE = "k8s.io"
 
 def load_pause(layout: Layout) -> None:
     """Make the image that holds a pod's namespaces from our own program, if containerd has it not yet."""
-    if PAUSE_IMAGE in _ctr(layout, "images", "list", "--quiet").splitlines():
+    if PAUSE_IMAGE in _listed(layout):
         return
     archive = layout.places.configuration / "pause.tar"
     archive.write_bytes(pack(PAUSE_IMAGE, "pause", (layout.record.programs / "pause").read_bytes()))
@@ -40,23 +40,42 @@ def pack(tag: str, program: str, content: bytes) -> bytes:
 
 
 def load(layout: Layout, source: str) -> list[str]:
-    """Bring an image into the cluster and return the names it has there.
+    """Bring an image into the cluster from what the text names: an archive if there is such a file, else a tag."""
+    if Path(source).is_file():
+        return load_archive(layout, Path(source))
+    return load_tag(layout, source)
 
-    Args:
-        layout: The cluster, which has a real node.
-        source: A docker or OCI archive, or the tag of an image in buildah's storage.
+
+def load_archive(layout: Layout, archive: Path) -> list[str]:
+    """Bring the images of a docker or OCI archive into the cluster and return the names they have there.
 
     Raises:
-        LocalClusterError: The cluster has no real node, there is no such image, or it cannot be read.
+        LocalClusterError: The cluster has no real node, or this is no archive of images.
     """
-    if layout.spec.control_plane_only:
-        raise LocalClusterError(f"cluster {layout.spec.name!r} is a control plane only: no real node, no images")
-    if Path(source).is_file():
-        return _import(layout, Path(source))
+    _require_node(layout)
+    before = _listed(layout)
+    said = _ctr(layout, "images", "import", str(archive))
+    named = {line.split()[1] for line in said.splitlines() if line.startswith("unpacking ")}
+    # containerd lists an image under its digest too.
+    return sorted(name for name in named | (_listed(layout) - before) if not name.startswith("sha256:"))
+
+
+def load_tag(layout: Layout, tag: str) -> list[str]:
+    """Bring an image of buildah's storage into the cluster and return the names it has there.
+
+    Raises:
+        LocalClusterError: The cluster has no real node, or there is no such image.
+    """
+    _require_node(layout)
     with tempfile.TemporaryDirectory(dir=layout.places.folder) as folder:
         archive = Path(folder) / "image.tar"
-        _export(source, archive)
-        return _import(layout, archive)
+        _export(tag, archive)
+        return load_archive(layout, archive)
+
+
+def _require_node(layout: Layout) -> None:
+    if layout.spec.control_plane_only:
+        raise LocalClusterError(f"cluster {layout.spec.name!r} is a control plane only: no real node, no images")
 
 
 def _export(tag: str, archive: Path) -> None:
@@ -69,12 +88,8 @@ def _export(tag: str, archive: Path) -> None:
     raise LocalClusterError(f"image {tag!r}: neither a file nor a tag in buildah's storage (`buildah images`)")
 
 
-def _import(layout: Layout, archive: Path) -> list[str]:
-    before = set(_ctr(layout, "images", "list", "--quiet").splitlines())
-    said = _ctr(layout, "images", "import", "--all-platforms", str(archive))
-    after = set(_ctr(layout, "images", "list", "--quiet").splitlines())
-    named = {line.split()[1] for line in said.splitlines() if line.startswith("unpacking ")}
-    return sorted(named | (after - before))
+def _listed(layout: Layout) -> set[str]:
+    return set(_ctr(layout, "images", "list", "--quiet").splitlines())
 
 
 def _ctr(layout: Layout, *arguments: str) -> str:

@@ -48,9 +48,14 @@ REQUIREMENTS = (
 IMAGE_TOOLS = (Requirement("buildah", "buildah"), Requirement("mmdebstrap", "mmdebstrap"))
 
 
+def search_path() -> str:
+    """Return the PATH, with the folders that only root's PATH or none has: system programs, CNI plugins."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_PATH])
+
+
 def find_program(name: str) -> str | None:
-    """Return the path of a program, also where only root's PATH or the CNI plugins' folder has it."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_SYSTEM_PATH]))
+    """Return the path of a program that this machine has, or None."""
+    return shutil.which(name, path=search_path())
 
 
 def missing(requirements: tuple[Requirement, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster.errors import LocalClusterError
+from localcluster.packages import search_path
 
 FOLDER_MARK = "RONDO_LOCALCLUSTER_FOLDER"
 COMPONENT_MARK = "RONDO_LOCALCLUSTER_COMPONENT"
@@ -24,7 +25,7 @@ COMPONENT_MARK = "RONDO_LOCALCLUSTER_COMPONENT"
 EXEC_SECONDS = 0.05
 
 _PROC = Path("/proc")
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+_PASSED_ON = ("HOME", "LANG", "TMPDIR")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def start(folder: Path, component: str, command: Sequence[str], *, log: Path) ->
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {FOLDER_MARK: str(folder), COMPONENT_MARK: component}
+    environment |= {"PATH": search_path(), FOLDER_MARK: str(folder), COMPONENT_MARK: component}
     with log.open("ab") as output:
         subprocess.run(
             ["setsid", "--fork", *command],

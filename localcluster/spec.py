@@ -42,6 +42,25 @@ class ClusterSpec:
         return not self.control_plane_only
 
 
+def check_spec(spec: ClusterSpec) -> ClusterSpec:
+    """Return the spec if it can be honoured in every field.
+
+    Raises:
+        LocalClusterError: It cannot; the text names the field.
+    """
+    problems = {
+        "controllers is False: a real node needs them; add control_plane_only": spec.full_node and not spec.controllers,
+        f"fake_nodes is {spec.fake_nodes}: must be 0 or more": spec.fake_nodes < 0,
+        f"fake_gpus is {spec.fake_gpus}: must be 0 or more": spec.fake_gpus < 0,
+        f"fake_gpus is {spec.fake_gpus} but fake_nodes is 0": spec.fake_gpus > 0 and spec.fake_nodes == 0,
+        "fake_stages is set but fake_nodes is 0": spec.fake_stages is not None and spec.fake_nodes == 0,
+        f"fake_stages is {spec.fake_stages!r}: no such file": not Path(spec.fake_stages or __file__).is_file(),
+    }
+    if found := [problem for problem, present in problems.items() if present]:
+        raise LocalClusterError(f"cluster {spec.name!r}: {'; '.join(found)}")
+    return spec
+
+
 @dataclass(frozen=True)
 class Ports:
     """The ports of one cluster, all of one block."""
