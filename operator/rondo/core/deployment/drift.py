@@ -3,7 +3,7 @@
 The API server fills in defaults, leaves out what is empty and writes quantities its own way, so a declared object is
 compared with what it found as server-side apply does: maps by key, lists by their merge key, other lists as a whole.
 A Deployment's overlay may hold values that the API server writes in yet another way. Then applying it changes nothing:
-the Deployment still has the generation at which this same object was applied, which an annotation tells. Such a
+the Deployment still has the generation at which this same object was applied, which a label tells. Such a
 difference is none.
 """
 
@@ -20,7 +20,10 @@ from rondo.core.plan import Object
 from rondo.core.render.overlay import MERGE_KEYS
 
 APPLIED: Final = f"{GROUP}/applied"
-"""Annotation of the Deployment: its generation when it was last applied, and a digest of what was."""
+"""Label of the Deployment: its generation when it was last applied, and a digest of what was.
+
+It is a label because a changed annotation counts as a new generation of a Deployment.
+"""
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     **{name: (key,) for name, key in MERGE_KEYS.items() if name != "topologySpreadConstraints"},
@@ -28,7 +31,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "ownerReferences": ("uid",),
 }
 _METADATA: Final = ("labels", "annotations", "ownerReferences")
-_QUANTITIES: Final = re.compile(r"\.(requests|limits)\.[^.]+$|\.(sizeLimit|divisor|storage)$")
+_QUANTITIES: Final = re.compile(r"\.(requests|limits)\.[^\[\]]+$|\.(sizeLimit|divisor)$")
 _QUANTITY: Final = re.compile(r"^([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)$")
 _SUFFIXES: Final = {
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("n", "u", "m", ""), -3)},
@@ -52,19 +55,19 @@ def needs_apply(declared: Object, found: Object) -> str | None:
 
 
 def mark(declared: Mapping[str, Any], found: Object | None) -> dict[str, Any]:
-    """Give what is to be applied, annotated with what it is and the generation that it is applied at."""
+    """Give what is to be applied, labelled with what it is and the generation that it is applied at."""
     metadata = declared["metadata"]
-    annotations = {**metadata.get("annotations", {}), APPLIED: _mark(declared, found)}
-    return {**declared, "metadata": {**metadata, "annotations": annotations}}
+    labels = {**metadata.get("labels", {}), APPLIED: _mark(declared, found)}
+    return {**declared, "metadata": {**metadata, "labels": labels}}
 
 
 def _mark(declared: Object, found: Object | None) -> str:
     generation = 0 if found is None else found["metadata"].get("generation", 0)
-    return f"{generation}/{digest(declared)}"
+    return f"{generation}-{digest(declared)}"
 
 
 def _applied_in_vain(declared: Object, found: Object) -> bool:
-    applied = found["metadata"].get("annotations", {}).get(APPLIED)
+    applied = found["metadata"].get("labels", {}).get(APPLIED)
     return applied is not None and applied == _mark(declared, found)
 
 

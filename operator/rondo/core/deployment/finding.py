@@ -59,6 +59,9 @@ class Finding:
 _REFUSED: Final = frozenset({400, 413, 422})
 """The same object would be refused again."""
 
+_NO_SUCH_FIELD: Final = "field not declared in schema"
+"""Server-side apply answers 500 to an object with a field that its kind does not have."""
+
 
 def from_cause(cause: Cause, *, stalled: bool = False, look_again: float | None = None) -> Finding:
     """Take over the root cause that a pod tells."""
@@ -73,7 +76,7 @@ def from_failure(ref: Ref, failure: Failure) -> Finding:
     if failure.code == 403:
         cause = causes.refusal(failure.message)
         return Finding(cause.reason.value, f"{ref} cannot be applied: {cause.message}")
-    if failure.code in _REFUSED:
+    if failure.code in _REFUSED or _NO_SUCH_FIELD in failure.message:
         return Finding(
             causes.Reason.INVALID_OBJECT.value, f"{ref} was refused by the API server: {failure.message}", stalled=True
         )

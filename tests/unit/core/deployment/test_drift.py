@@ -18,6 +18,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "zero is not absent": ({"replicas": 0}, {"replicas": 1}, "spec.replicas"),
     "quantity": ({"resources": {"requests": {"cpu": "1000m"}}}, {"resources": {"requests": {"cpu": "1"}}}, None),
     "quantity as a number": ({"limits": {"cpu": 2}}, {"limits": {"cpu": "2"}}, None),
+    "devices": ({"limits": {"nvidia.com/gpu": 1}}, {"limits": {"nvidia.com/gpu": "1"}}, None),
     "quantity with an exponent": ({"limits": {"memory": "1e3"}}, {"limits": {"memory": "1k"}}, None),
     "quantity in other units": ({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "1024Mi"}}, None),
     "nearly the same quantity": ({"limits": {"memory": "1G"}}, {"limits": {"memory": "1Gi"}}, "spec.limits.memory"),

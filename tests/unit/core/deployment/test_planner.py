@@ -554,6 +554,7 @@ FAILURES = {
         "InvalidObject",
         True,
     ),
+    "no such field": (Failure(500, "HTTP500", ".spec.x: field not declared in schema", START), "InvalidObject", True),
     "outage": (Failure(503, "ServiceUnavailable", "etcd leader changed", START), "ApplyFailed", False),
 }
 

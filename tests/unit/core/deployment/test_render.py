@@ -9,6 +9,7 @@ import pytest
 
 from rondo.api.pipeline import AccessMode
 from rondo.core.artifacts import ArtifactStore
+from rondo.core.deployment.drift import APPLIED
 from rondo.core.deployment.render import DRAIN
 from rondo.core.settings import PlannerSettings
 from tests.unit.core.deployment.builders import modeldeployment, runtime, server
@@ -98,7 +99,8 @@ def test_labels_are_an_allow_list_and_the_selector_stays() -> None:
     common = {"app.kubernetes.io/name": "modeldeployment", "app.kubernetes.io/instance": "digits", **selected}
     assert world.deployment["spec"]["selector"] == before == {"matchLabels": selected}
     assert world.service["spec"]["selector"] == selected
-    assert world.deployment["metadata"]["labels"] == world.service["metadata"]["labels"] == common
+    assert world.service["metadata"]["labels"] == common
+    assert world.deployment["metadata"]["labels"].keys() == {*common, APPLIED}
     assert {key: world.template["metadata"]["labels"][key] for key in common} == common
 
 

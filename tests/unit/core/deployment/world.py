@@ -123,7 +123,8 @@ class World:
             self.put(pod)["status"] = status
 
     def observe(self, *conditions: dict[str, Any]) -> None:
-        """Be the Deployment controller: count pods."""
+        """Be the Deployment controller: count rollouts, which is a new generation, and pods."""
+        self.edit(DEPLOYMENT, {"metadata": {"annotations": {"deployment.kubernetes.io/revision": self.revision}}})
         pods = self.of_kind(POD)
         updated = [pod for pod in pods if pod["metadata"]["labels"][REVISION] == self.revision]
         ready = sum(is_ready(pod) for pod in pods)
@@ -301,7 +302,8 @@ class World:
     def _change(self, ref: Ref, *, spec: Any, metadata: Any = None) -> None:
         old = self.objects[ref]
         changed = dict(metadata or old["metadata"])
-        if spec != old["spec"] and ref.resource != SERVICE:
+        annotated = ref.resource == DEPLOYMENT and changed.get("annotations") != old["metadata"].get("annotations")
+        if (spec != old["spec"] or annotated) and ref.resource != SERVICE:
             changed["generation"] = old["metadata"]["generation"] + 1
         self.objects[ref] = {**old, "spec": copy.deepcopy(spec), "metadata": copy.deepcopy(changed)}
 
