@@ -117,7 +117,7 @@ def _down(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     found = cluster.get(options.name)
-    running = {each.component: each for each in processes.find_all(found.layout.places.folder) if each.leader}
+    running = processes.find_components(found.layout.places.folder)
     wanted = [component.name for component in components.all_components(found.layout)]
     for name in wanted:
         process = running.get(name)

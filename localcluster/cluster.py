@@ -7,28 +7,21 @@ crash or a reboot completes the cluster. `down` needs nothing from `up` but the 
 import base64
 import shutil
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from localcluster import certificates, documents, host, locks, packages, processes, toolchain
-from localcluster.api import Client, ConflictError
-from localcluster.components import Component, Layout, all_components, controllers, nodes, store
+from localcluster import host, locks, network, packages, processes, startup, toolchain
+from localcluster.api import Client
+from localcluster.components import Component, Layout, all_components
 from localcluster.errors import LocalClusterError
 from localcluster.places import Places, check_name, places, state_root
 from localcluster.ports import choose_ports
 from localcluster.spec import ClusterSpec, Record, check_spec, differences, dump_record, read_record, write_atomically
 
 Report = Callable[[str], None]
-
-START_SECONDS = 120
-_POLL_SECONDS = 0.05
-_LOG_LINES = 15
 
 
 @dataclass(frozen=True)
@@ -84,14 +77,13 @@ class Cluster:
         Raises:
             LocalClusterError: The cluster has no such component.
         """
-        component = self._component(name)
         folder = self.layout.places.folder
-        running = [each for each in processes.find_all(folder) if each.component == component.name and each.leader]
-        processes.stop(folder, running, grace=0)
+        running = processes.find_components(folder).get(self._component(name).name)
+        processes.kill(folder, [running] if running else [])
 
     def start_component(self, name: str) -> None:
         """Start a component that is down and wait until it is ready."""
-        _start(self.layout, [self._component(name)])
+        startup.start(self.layout, [self._component(name)])
 
     def restart_component(self, name: str) -> None:
         """Kill a component (SIGKILL), start it again and wait until it is ready."""
@@ -138,10 +130,10 @@ def up(spec: ClusterSpec, report: Report = _silent) -> Cluster:
     own = places(spec.name)
     with locks.held(_lock(spec.name)):
         layout = Layout(_settle(spec, programs, own), own)
-        if _is_up(layout):
+        if startup.is_up(layout):
             report(f"cluster {spec.name!r} is already running")
             return Cluster(layout)
-        _bring_up(layout, report)
+        startup.bring_up(layout, report)
     return Cluster(layout)
 
 
@@ -153,7 +145,7 @@ def down(name: str, report: Report = _silent) -> None:
     """
     own = places(name)
     with locks.held(_lock(name)):
-        processes.stop_all(own.folder)
+        processes.kill_all(own.folder)
         if not own.folder.exists():
             report(f"no cluster {name!r}")
             return
@@ -218,7 +210,7 @@ def _settle(spec: ClusterSpec, programs: Path, own: Places) -> Record:
         others = [other.layout for name in names() if (other := find(name)) is not None]
         host.check_vacant(spec, own, others)
         ports = choose_ports(spec.name, {other.ports.base for other in others})
-        record = Record(spec, ports, programs, host.read_ip_forward() if spec.full_node else None)
+        record = Record(spec, ports, programs, network.read_ip_forward() if spec.full_node else None)
         _check_flags(Layout(record, own))
         own.folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         write_atomically(own.record, dump_record(record))
@@ -229,102 +221,3 @@ def _check_flags(layout: Layout) -> None:
     known = [component.name for component in all_components(layout)]
     if unknown := sorted(layout.spec.flags.keys() - set(known)):
         raise LocalClusterError(f"flags for {', '.join(unknown)}: the cluster's components are {', '.join(known)}")
-
-
-def _is_up(layout: Layout) -> bool:
-    running = {process.component for process in processes.find_all(layout.places.folder) if process.leader}
-    wanted = {component.name for component in all_components(layout)}
-    return wanted <= running and all(_is_ready(layout, component) for component in all_components(layout))
-
-
-def _bring_up(layout: Layout, report: Report) -> None:
-    started = time.monotonic()
-    report(f"starting cluster {layout.spec.name!r}")
-    _write_files(layout)
-    if layout.spec.full_node:
-        host.prepare(layout)
-    _start(layout, store(layout))
-    _start(layout, controllers(layout))
-    _populate(layout)
-    host.start_runtime(layout, _start, report)
-    _start(layout, nodes(layout))
-    _wait_for_objects(layout)
-    report(f"cluster {layout.spec.name!r} is ready after {time.monotonic() - started:.1f} s")
-
-
-def _write_files(layout: Layout) -> None:
-    certificates.issue(layout.places.certificates, documents.certificates(layout))
-    for file, content in documents.configuration(layout).items():
-        write_atomically(layout.places.configuration / file, content)
-    context = f"localcluster-{layout.spec.name}"
-    write_atomically(layout.places.kubeconfig, documents.render_kubeconfig(layout, "admin", context=context))
-
-
-def _start(layout: Layout, wanted: Sequence[Component]) -> None:
-    """Start what does not run yet, all at once, and wait until each is ready."""
-    folder = layout.places.folder
-    running = {process.component for process in processes.find_all(folder) if process.leader}
-    for component in wanted:
-        if component.name not in running:
-            processes.start(folder, component.name, component.command, log=layout.places.log(component.name))
-    deadline = time.monotonic() + START_SECONDS
-    for component in wanted:
-        _wait_for_component(layout, component, deadline)
-
-
-def _wait_for_component(layout: Layout, component: Component, deadline: float) -> None:
-    while True:
-        if not processes.is_running(layout.places.folder, component.name):
-            raise LocalClusterError(f"{component.name} ended at its start{_last_lines(layout, component)}")
-        if _is_ready(layout, component):
-            return
-        if time.monotonic() > deadline:
-            raise LocalClusterError(
-                f"{component.name} is not ready after {START_SECONDS} s{_last_lines(layout, component)}",
-            )
-        time.sleep(_POLL_SECONDS)
-
-
-def _is_ready(layout: Layout, component: Component) -> bool:
-    return component.probe is None or Client(layout.places.certificates).is_ok(component.probe.url)
-
-
-def _last_lines(layout: Layout, component: Component) -> str:
-    log = layout.places.log(component.name)
-    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
-    return "\n".join([f"; the end of {log}:", *lines])
-
-
-def _populate(layout: Layout) -> None:
-    """Create the objects that every cluster of its kind has."""
-    objects: list[tuple[str, dict[str, Any]]] = []
-    if layout.spec.full_node or layout.spec.fake_nodes:
-        objects.append(("/apis/storage.k8s.io/v1/storageclasses", documents.storage_class()))
-    objects += [("/api/v1/nodes", documents.fake_node(layout, index)) for index in range(layout.spec.fake_nodes)]
-    client = Client(layout.places.certificates)
-    for path, body in objects:
-        with suppress(ConflictError):
-            client.post(layout.server + path, body)
-
-
-def _wait_for_objects(layout: Layout) -> None:
-    """Wait until a pod could be created and would be scheduled."""
-    client = Client(layout.places.certificates)
-    if layout.spec.controllers:
-        path = "/api/v1/namespaces/default/serviceaccounts/default"
-        _wait_for("the default service account", lambda: client.get(layout.server + path) is not None)
-    for node in host.expected_nodes(layout.spec):
-        url = f"{layout.server}/api/v1/nodes/{node}"
-        _wait_for(f"node {node} to be Ready", partial(_is_node_ready, client, url))
-
-
-def _is_node_ready(client: Client, url: str) -> bool:
-    return host.is_ready(client.get(url))
-
-
-def _wait_for(what: str, done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not done():
-        if time.monotonic() > deadline:
-            raise LocalClusterError(f"waited {START_SECONDS} s for {what}")
-        time.sleep(_POLL_SECONDS)

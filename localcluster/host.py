@@ -6,33 +6,23 @@ of anything at any moment needs no case of its own.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from localcluster import addresses, cgroups, images, mounts, network, processes
-from localcluster.commands import attempt
-from localcluster.components import Component, Layout, nodes
+from localcluster import addresses, cgroups, mounts, network, processes
+from localcluster.components import Layout
 from localcluster.errors import LocalClusterError
 from localcluster.places import STATE_VARIABLE, Places
 from localcluster.spec import ClusterSpec, read_record
 
 Report = Callable[[str], None]
-Start = Callable[[Layout, Sequence[Component]], None]
 
 # Paths that the kubelet, containerd's shim and libcni have compiled in.
 _POD_LOG_LINKS = Path("/var/log/containers")
 _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
-_RUNTIME_SECONDS = 30
-
-
-def read_ip_forward() -> str:
-    """Return whether the host forwards packets: "0" or "1"."""
-    return network.read_ip_forward()
 
 
 def check_vacant(spec: ClusterSpec, own: Places, others: Iterable[Layout]) -> None:
@@ -68,32 +58,6 @@ def prepare(layout: Layout) -> None:
     layout.places.volumes.mkdir(exist_ok=True, mode=0o711)
 
 
-def start_runtime(layout: Layout, start: Start, report: Report) -> None:
-    """Start containerd and give it the pause image, before a kubelet asks for either."""
-    if not layout.spec.full_node:
-        return
-    start(layout, [component for component in nodes(layout) if component.name == "containerd"])
-    deadline = time.monotonic() + _RUNTIME_SECONDS
-    while attempt(["ctr", "--address", str(layout.places.socket), "version"]).returncode != 0:
-        if time.monotonic() > deadline:
-            raise LocalClusterError(f"containerd does not answer; its log is {layout.places.log('containerd')}")
-        time.sleep(0.05)
-    images.load_pause(layout)
-    report("containerd is ready")
-
-
-def expected_nodes(spec: ClusterSpec) -> list[str]:
-    """Return the names of the cluster's nodes."""
-    real = [addresses.node(spec.name)] if spec.full_node else []
-    return real + [addresses.fake_node(spec.name, index) for index in range(spec.fake_nodes)]
-
-
-def is_ready(node: dict[str, Any] | None) -> bool:
-    """Return whether a node's object says that it is Ready."""
-    conditions = (node or {}).get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
 def clean(name: str, own: Places, report: Report) -> None:
     """Remove everything of a cluster from the host but its folder.
 
@@ -110,7 +74,7 @@ def clean(name: str, own: Places, report: Report) -> None:
     if os.geteuid() != 0 or (record is not None and record.spec.control_plane_only):
         return
     while processes.find_all(own.folder) or cgroups.kill(name):
-        processes.stop_all(own.folder)
+        processes.kill_all(own.folder)
     mounts.unmount_all(own.folder)
     cgroups.remove(name)
     network.clean(name, record.ip_forward if record else None)

@@ -24,6 +24,7 @@ COMPONENT_MARK = "RONDO_LOCALCLUSTER_COMPONENT"
 # For how long at most a process may show no environment while it executes its program.
 EXEC_SECONDS = 0.05
 
+_END_SECONDS = 30
 _PROC = Path("/proc")
 _PASSED_ON = ("HOME", "LANG", "TMPDIR")
 
@@ -71,42 +72,38 @@ def find_all(folder: Path) -> list[Process]:
     return [process for process in found if process is not None]
 
 
-def find(folder: Path, component: str) -> Process | None:
-    """Return the process that is the component, or None if it does not run."""
-    for process in find_all(folder):
-        if process.component == component and process.leader:
-            return process
-    return None
+def find_components(folder: Path) -> dict[str, Process]:
+    """Return the cluster's running components by their names."""
+    return {process.component: process for process in find_all(folder) if process.leader}
 
 
 def is_running(folder: Path, component: str) -> bool:
     """Return whether the component runs, also in the moment of its start."""
-    if find(folder, component):
+    if component in find_components(folder):
         return True
     time.sleep(EXEC_SECONDS)
-    return find(folder, component) is not None
+    return component in find_components(folder)
 
 
-def stop(folder: Path, targets: Iterable[Process], *, grace: float) -> None:
-    """End processes: SIGTERM, then SIGKILL for what is left after the grace period in seconds (0: at once).
+def kill(folder: Path, targets: Iterable[Process]) -> None:
+    """Kill processes (SIGKILL) and wait until they have ended.
 
     Raises:
-        LocalClusterError: One could not be ended.
+        LocalClusterError: One does not end.
     """
     handles = {process.pid: handle for process in targets if (handle := _open(process.pid, str(folder))) is not None}
     try:
-        if grace > 0:
-            _signal(handles.values(), signal.SIGTERM)
-            _wait(handles.values(), grace)
-        _signal(handles.values(), signal.SIGKILL)
-        if not _wait(handles.values(), 30):
+        for handle in handles.values():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        if not _wait(handles.values(), _END_SECONDS):
             raise LocalClusterError(f"processes {sorted(handles)} of {folder} do not end, even by SIGKILL")
     finally:
         for handle in handles.values():
             os.close(handle)
 
 
-def stop_all(folder: Path) -> None:
+def kill_all(folder: Path) -> None:
     """Kill every process of the cluster; what they start meanwhile too.
 
     A process has no environment for a moment while it executes its program, so only a second look proves that none is
@@ -115,7 +112,7 @@ def stop_all(folder: Path) -> None:
     looks = 0
     while looks < 2:
         remaining = find_all(folder)
-        stop(folder, remaining, grace=0)
+        kill(folder, remaining)
         looks = 0 if remaining else looks + 1
         time.sleep(EXEC_SECONDS if looks == 1 else 0)
 
@@ -130,12 +127,6 @@ def _open(pid: int, folder: str) -> int | None:
         return handle
     os.close(handle)
     return None
-
-
-def _signal(handles: Iterable[int], number: signal.Signals) -> None:
-    for handle in handles:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, number)
 
 
 def _wait(handles: Iterable[int], seconds: float) -> bool:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from localcluster.components import Layout, all_components, controllers, nodes, store
 from localcluster.places import Places
 from localcluster.spec import ClusterSpec, Ports, Record

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from localcluster import places, processes
 from localcluster.cluster import Cluster, control_plane, down, names, up
 from localcluster.errors import LocalClusterError
 from localcluster.spec import ClusterSpec
-
-from localcluster import places, processes
 
 pytestmark = pytest.mark.localcluster
 

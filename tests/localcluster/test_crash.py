@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from localcluster.spec import ClusterSpec
-from tests.localcluster.traces import gather
 
 from localcluster import cluster, images, kind, places, processes
+from localcluster.spec import ClusterSpec
+from tests.localcluster.traces import gather
 
 pytestmark = pytest.mark.localcluster
 
@@ -25,7 +25,7 @@ def kill_up_at(moment: str) -> None:
     command = [sys.executable, "-m", "localcluster", "up", "--name", NAME]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         deadline = time.monotonic() + 60
-        while not (own.record.exists() if moment == "record" else processes.find(own.folder, moment)):
+        while not (own.record.exists() if moment == "record" else moment in processes.find_components(own.folder)):
             assert running.poll() is None, f"up ended before {moment}"
             assert time.monotonic() < deadline, f"no {moment}"
         running.send_signal(signal.SIGKILL)
@@ -50,9 +50,8 @@ def test_up_after_a_crash_completes_the_cluster_and_down_survives_a_crash_of_eve
         made.kubectl("run", "sleeper", "--image=localhost/rondo-tests/pod:1", "--restart=Never", "--", "sleep", "1h")
         made.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=60s")
         # Shims and containers outlive containerd and the kubelet; only their control groups and marks tell of them.
-        for process in processes.find_all(made.layout.places.folder):
-            if process.leader:
-                os.kill(process.pid, signal.SIGKILL)
+        for process in processes.find_components(made.layout.places.folder).values():
+            os.kill(process.pid, signal.SIGKILL)
     finally:
         cluster.down(NAME)
     assert gather(NAME) == before

@@ -3,14 +3,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from localcluster import documents
 from localcluster.certificates import Certificate, issue, render_request
 from localcluster.components import Layout
 from localcluster.mounts import parse
 from localcluster.network import render_table
 from localcluster.places import Places
 from localcluster.spec import ClusterSpec, Ports, Record
-
-from localcluster import documents
 
 
 def layout(folder: Path, **options: object) -> Layout:

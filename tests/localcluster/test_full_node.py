@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from localcluster import images, kind
 from localcluster.cluster import Cluster, down, up
 from localcluster.errors import LocalClusterError
 from localcluster.spec import ClusterSpec
 from tests.localcluster.conftest import POD_IMAGE
 from tests.localcluster.traces import Traces, gather
-
-from localcluster import images, kind
 
 pytestmark = pytest.mark.localcluster
 

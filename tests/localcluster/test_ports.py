@@ -2,6 +2,7 @@ import socket
 from dataclasses import fields
 
 import pytest
+
 from localcluster.errors import LocalClusterError
 from localcluster.ports import BLOCK, BLOCKS, FIRST, candidates, choose_ports
 from localcluster.spec import Ports

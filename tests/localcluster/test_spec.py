@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from localcluster.errors import LocalClusterError
 from localcluster.places import check_name
 from localcluster.spec import (

@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import pytest
+
+from localcluster import packages, toolchain
 from localcluster.cli import parse_flags
 from localcluster.errors import LocalClusterError
 from localcluster.packages import Requirement
 from localcluster.places import SOURCE
-
-from localcluster import packages, toolchain
 
 
 @pytest.mark.parametrize(

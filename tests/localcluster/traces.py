@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcluster.commands import run
-
 from localcluster import addresses, mounts, network, places, processes
+from localcluster.commands import run
 
 OUTSIDE = ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers", "/run/netns")
 
