@@ -27,6 +27,12 @@ from rondo.artifacts.errors import ArtifactError, ExitCode
 VARIABLE: Final = "RONDO_ARTIFACTS"
 """The environment variable that holds the document."""
 
+PRE_STOP: Final = ("sh", "-c", "until [ -s /dev/termination-log ]; do sleep 0.1; done")
+"""The command of the preStop hook that every `push` container needs: SIGTERM waits until push can take it.
+
+Without it, on a node with a busy CPU, 5 of 45 pods with a main container that ended at once never stored their outputs.
+"""
+
 SCHEME: Final = "pvc://"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.artifacts.places import Place, without_rights
 
 from rondo.artifacts.command import run
 from rondo.artifacts.config import Input
 from rondo.artifacts.errors import ExitCode
 from rondo.artifacts.report import MAX_MESSAGE
+from tests.unit.artifacts.places import Place, without_rights
 
 OTHER = "sha256:" + "0" * 64
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.artifacts.places import Place
 
+from rondo.artifacts.config import PRE_STOP
 from rondo.artifacts.digest import digest_of
 from rondo.artifacts.errors import ExitCode
+from tests.unit.artifacts.places import Place
 
 OPERATOR = Path(__file__).parents[3] / "operator"
 PUSH = (sys.executable, "-m", "rondo.artifacts", "push")
@@ -69,6 +70,27 @@ def test_stores_nothing_before_the_signal_and_all_after_it(place: Place, end: si
         assert process.wait(DEADLINE) == ExitCode.OK
     assert place.stored().read_text() == "written while push waits"
     assert '"model"' in place.log.read_text()
+
+
+def test_the_hook_ends_when_push_is_ready_and_not_before(place: Place) -> None:
+    hook = [word.replace("/dev/termination-log", str(place.log)) for word in PRE_STOP]
+    assert hook != list(PRE_STOP)
+    with subprocess.Popen(hook) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.5)
+        with started(place) as process:
+            assert waiting.wait(DEADLINE) == 0
+            assert place.log.read_text() == "push was killed while it waited; no outputs were stored"
+            process.kill()
+
+
+def test_a_push_that_is_killed_has_said_when(place: Place) -> None:
+    big(place)
+    with started(place) as process:
+        process.terminate()
+        wait_for(place.stored().with_name("model.rondo-part"), process)
+        assert place.log.read_text() == "push was killed while it stored outputs"
+        process.kill()
 
 
 def test_a_missing_output_is_exit_code_1(place: Place) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.artifacts.places import Place, without_rights
 
 from rondo.artifacts.digest import Summary, digest_of
 from rondo.artifacts.errors import ExitCode
 from rondo.artifacts.report import MAX_MESSAGE, outputs_message
 from rondo.artifacts.tree import Kind
+from tests.unit.artifacts.places import Place, without_rights
 
 
 def test_stores_a_directory_with_its_manifest_and_says_so(place: Place) -> None:
