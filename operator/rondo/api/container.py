@@ -117,10 +117,13 @@ class VolumeMount(Model):
 class Toleration(Model):
     """A taint of nodes that the pod tolerates, as in core/v1."""
 
-    key: Annotated[str | None, Field(max_length=316)] = None
+    key: Annotated[str | None, Field(max_length=316, description="Key of the taint; without it any.")] = None
     operator: Annotated[str | None, Field(max_length=16, description="`Exists` or `Equal`.")] = None
-    value: Annotated[str | None, Field(max_length=63)] = None
-    effect: Annotated[str | None, Field(max_length=32)] = None
+    value: Annotated[str | None, Field(max_length=63, description="Value of the taint, for Equal.")] = None
+    effect: Annotated[
+        str | None,
+        Field(max_length=32, description="NoSchedule, PreferNoSchedule or NoExecute; without it any."),
+    ] = None
     toleration_seconds: Annotated[int | None, Field(description="For NoExecute: how long to stay.")] = None
 
 

@@ -1,13 +1,12 @@
 """From pydantic models to CustomResourceDefinitions with structural schemas.
 
-What a structural schema cannot say is an error with its path, never dropped in silence (rules: Kubernetes
-documentation,
-"Specifying a structural schema").
+What a structural schema cannot say is an error with its path, never dropped in silence. The rules are those of the
+Kubernetes documentation, "Specifying a structural schema".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -19,10 +18,13 @@ Schema = dict[str, Any]
 
 _KEPT: Final = frozenset({
     "type", "description", "default", "enum", "format", "pattern", "minLength", "maxLength", "minItems", "maxItems",
-    "minProperties", "maxProperties", "minimum", "maximum", "required",
+    "minProperties", "maxProperties", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "required",
 })  # fmt: skip
-_HANDLED: Final = frozenset({"properties", "items", "additionalProperties", "anyOf", "allOf", "$ref", "title"})
-_NO_TYPE: Final = ("x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields")
+_HANDLED: Final = frozenset({"properties", "items", "additionalProperties", "anyOf", "$ref", "title"})
+_FORMATS: Final = frozenset({"date-time", "date", "byte", "int32", "int64", "float", "double"})
+_INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+_UNTYPED: Final = "x-kubernetes-preserve-unknown-fields"
+_OF_UNTYPED: Final = frozenset({"type", "description", "title", "additionalProperties", _UNTYPED})
 
 
 class SchemaError(Exception):
@@ -127,29 +129,42 @@ class _Converter:
             inside: Definitions that it is part of, to find recursion.
         """
         schema, inside = self._resolve(schema, path, inside)
-        if schema.get("x-kubernetes-preserve-unknown-fields"):
-            return self._untyped(schema)
-        self._check_words(schema, path)
+        if schema.get(_UNTYPED):
+            return _untyped(schema, path)
+        schema = _in_openapi(schema)
+        _check_words(schema, path)
         out = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
-        if out.get("x-kubernetes-int-or-string"):
+        if out.get(_INT_OR_STRING):
             out.pop("type", None)
         if "default" in out:
             out = _with_default(out) if self._defaults else {k: v for k, v in out.items() if k != "default"}
+        out |= self._convert_parts(schema, path, inside)
+        if "type" not in out and not out.get(_INT_OR_STRING):
+            raise SchemaError(f"{path}: has no type")
+        return _in_order(out)
+
+    def _convert_parts(self, schema: Schema, path: str, inside: tuple[str, ...]) -> Schema:
+        """Convert what a schema contains."""
+        out: Schema = {}
         if "properties" in schema:
             out["properties"] = {
                 name: self.convert(part, f"{path}.{name}", inside) for name, part in schema["properties"].items()
             }
         if "items" in schema:
             out["items"] = self.convert(schema["items"], f"{path}[]", inside)
-        if isinstance(schema.get("additionalProperties"), dict):
-            out["additionalProperties"] = self.convert(schema["additionalProperties"], f"{path}.*", inside)
-        self._check_type(out, path)
-        return _in_order(out)
+        match schema.get("additionalProperties"):
+            case dict(part):
+                out["additionalProperties"] = self.convert(part, f"{path}.*", inside)
+            case True:
+                raise SchemaError(f"{path}: its fields have no type; AnyObject passes an object on as it is")
+            case _:  # False: the API server prunes what a schema does not name
+                pass
+        return out
 
     def _resolve(self, schema: Schema, path: str, inside: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
         """Write out `$ref`, and take `X | None` for an optional X."""
-        if "anyOf" in schema and not schema.get("x-kubernetes-int-or-string"):
-            schema = self._unwrap_optional(schema, path)
+        if "anyOf" in schema:
+            schema = _one_type(schema, path)
         if "$ref" not in schema:
             return schema, inside
         name = schema["$ref"].rsplit("/", 1)[1]
@@ -158,26 +173,48 @@ class _Converter:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         return self._resolve(_merged(self._definitions[name], beside), path, (*inside, name))
 
-    def _unwrap_optional(self, schema: Schema, path: str) -> Schema:
-        choices = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
-        if len(choices) != 1:
-            raise SchemaError(f"{path}: a field has one type; {choices} are several")
-        beside = {key: value for key, value in schema.items() if key != "anyOf"}
-        return {**choices[0], **beside}
 
-    def _untyped(self, schema: Schema) -> Schema:
-        kept = ("type", "description", "x-kubernetes-preserve-unknown-fields")
-        out = {key: schema[key] for key in kept if schema.get(key) is not None}
-        return _in_order(out)
+def _one_type(schema: Schema, path: str) -> Schema:
+    """Unwrap `X | None`, and int-or-string, the only union that a structural schema knows."""
+    beside = {key: value for key, value in schema.items() if key != "anyOf"}
+    choices = [choice for choice in schema["anyOf"] if choice != {"type": "null"}]
+    if schema.get(_INT_OR_STRING) and choices == [{"type": "integer"}, {"type": "string"}]:
+        return beside
+    if len(choices) != 1:
+        raise SchemaError(f"{path}: a field has one type; {choices} are several")
+    unwrapped = _merged(choices[0], beside)
+    return _one_type(unwrapped, path) if "anyOf" in unwrapped else unwrapped
 
-    def _check_words(self, schema: Schema, path: str) -> None:
-        unknown = [key for key in schema if key not in _KEPT | _HANDLED and not key.startswith("x-kubernetes-")]
-        if unknown:
-            raise SchemaError(f"{path}: {', '.join(unknown)} cannot be said in a structural schema")
 
-    def _check_type(self, out: Schema, path: str) -> None:
-        if "type" not in out and not any(out.get(key) for key in _NO_TYPE):
-            raise SchemaError(f"{path}: has no type")
+def _untyped(schema: Schema, path: str) -> Schema:
+    """Write a value that only the operator can check; the API server takes it as it is."""
+    if not _is_empty(schema.get("default")):
+        raise SchemaError(f"{path}: an untyped value cannot have the default {schema['default']!r}")
+    rest = {key: value for key, value in schema.items() if key != "default"}
+    unknown = sorted(rest.keys() - _OF_UNTYPED)
+    if unknown:
+        raise SchemaError(f"{path}: {', '.join(unknown)} cannot be said of an untyped value")
+    kept = ("type", "description", _UNTYPED)
+    return _in_order({key: rest[key] for key in kept if key in rest})
+
+
+def _in_openapi(schema: Schema) -> Schema:
+    """Say in OpenAPI 3.0 what JSON Schema has other words for."""
+    out = dict(schema)
+    if "const" in out:
+        out["enum"] = [out.pop("const")]
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if exclusive in out:
+            out |= {bound: out[exclusive], exclusive: True}
+    return out
+
+
+def _check_words(schema: Schema, path: str) -> None:
+    unknown = [key for key in schema if key not in _KEPT | _HANDLED and not key.startswith("x-kubernetes-")]
+    if unknown:
+        raise SchemaError(f"{path}: {', '.join(unknown)} cannot be said in a structural schema")
+    if schema.get("format", "date-time") not in _FORMATS:
+        raise SchemaError(f"{path}: the format {schema['format']} is unknown to the API server or means something else")
 
 
 def _with_default(schema: Schema) -> Schema:
@@ -201,11 +238,8 @@ def _is_empty(value: Any) -> bool:
 def _merged(base: Schema, beside: Schema) -> Schema:
     """Put what stands beside a `$ref` over what it refers to; a field's own rules are added to those of its model."""
     key = "x-kubernetes-validations"
-    rules: Iterable[Any] = [*base.get(key, ()), *beside.get(key, ())]
-    merged = {**base, **beside}
-    if rules:
-        merged[key] = rules
-    return merged
+    rules = [*base.get(key, ()), *beside.get(key, ())]
+    return {**base, **beside, **({key: rules} if rules else {})}
 
 
 def _in_order(schema: Schema) -> Schema:

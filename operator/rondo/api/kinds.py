@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from rondo.api.approval import ApprovalSpec, ApprovalStatus
 from rondo.api.base import GROUP, rule
 from rondo.api.modeldeployment import ModelDeploymentSpec, ModelDeploymentStatus
+from rondo.api.modelgraph import ModelGraphSpec, ModelGraphStatus
 from rondo.api.modelruntime import ModelRuntimeSpec, ModelRuntimeStatus
 from rondo.api.pipeline import PipelineSpec, PipelineStatus
 from rondo.api.pipelinerun import PipelineRunSpec, PipelineRunStatus
@@ -75,11 +77,18 @@ def _condition(type_: str, part: str) -> str:
 _AGE: Final = Column("Age", ".metadata.creationTimestamp", "date")
 
 
-def _name_rule(limit: int, why: str) -> dict[str, Any]:
+def _label_rule(limit: int, why: str) -> dict[str, Any]:
     return rule(
         f"size(self.metadata.name) <= {limit} && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
         f"metadata.name: at most {limit} characters, only a-z, 0-9 and '-': {why}",
     )
+
+
+_SERVICE_RULE: Final = rule(
+    "size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    "metadata.name: at most 52 characters, only a-z, 0-9 and '-', beginning with a letter: "
+    "it is also the name of a Service",
+)
 
 
 KINDS: Final = (
@@ -97,7 +106,7 @@ KINDS: Final = (
             Column("Message", ".status.message"),
             _AGE,
         ),
-        rules=(_name_rule(45, "runs are named PIPELINE-GENERATION"),),
+        rules=(_label_rule(45, "runs are named PIPELINE-GENERATION"),),
     ),
     Kind(
         name="PipelineRun",
@@ -114,7 +123,7 @@ KINDS: Final = (
             Column("Completed", ".status.completionTime", "date", wide=True),
             _AGE,
         ),
-        rules=(_name_rule(52, "the names of its Jobs begin with it"),),
+        rules=(_label_rule(52, "the names of its Jobs begin with it"),),
         selectable=(".spec.pipeline.name",),
     ),
     Kind(
@@ -130,6 +139,7 @@ KINDS: Final = (
             Column("Replicas", ".status.readyReplicas", "integer"),
             Column("Runtime", ".status.runtime"),
             Column("URL", ".status.url"),
+            Column("Model", ".status.model.version", wide=True),
             Column("Message", ".status.message", wide=True),
             _AGE,
         ),
@@ -138,13 +148,7 @@ KINDS: Final = (
             "statusReplicasPath": ".status.replicas",
             "labelSelectorPath": ".status.selector",
         },
-        rules=(
-            rule(
-                "size(self.metadata.name) <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-                "metadata.name: at most 52 characters, only a-z, 0-9 and '-', beginning with a letter: "
-                "it is also the name of a Service",
-            ),
-        ),
+        rules=(_SERVICE_RULE,),
     ),
     Kind(
         name="ModelRuntime",
@@ -154,6 +158,7 @@ KINDS: Final = (
         spec=ModelRuntimeSpec,
         status=ModelRuntimeStatus,
         columns=(
+            Column("Ready", _condition("Ready", "status")),
             Column("Protocol", ".spec.protocol"),
             Column("Image", ".spec.server.image"),
             _AGE,
@@ -161,4 +166,46 @@ KINDS: Final = (
         namespaced=False,
     ),
 )
-"""The kinds that the operator serves. One without its controller is not installed: it would be accepted and ignored."""
+"""The kinds that the operator serves."""
+
+PLANNED: Final = (
+    Kind(
+        name="ModelGraph",
+        plural="modelgraphs",
+        short=("mg",),
+        description="Models that answer together.",
+        spec=ModelGraphSpec,
+        status=ModelGraphStatus,
+        columns=(
+            Column("Ready", _condition("Ready", "status")),
+            Column("Reason", _condition("Ready", "reason")),
+            Column("Protocol", ".spec.protocol"),
+            Column("URL", ".status.url"),
+            Column("Message", ".status.message", wide=True),
+            _AGE,
+        ),
+        rules=(_SERVICE_RULE,),
+    ),
+    Kind(
+        name="Approval",
+        plural="approvals",
+        short=(),
+        description="A question that a run asks a person.",
+        spec=ApprovalSpec,
+        status=ApprovalStatus,
+        columns=(
+            Column("Run", ".spec.run"),
+            Column("Stage", ".spec.stage"),
+            Column("Decision", ".spec.decision"),
+            Column("By", ".spec.decidedBy"),
+            Column("Expires", ".spec.expiresAt", "date"),
+            Column("Question", ".spec.message", wide=True),
+            _AGE,
+        ),
+        selectable=(".spec.run", ".spec.decision"),
+    ),
+)
+"""Kinds whose controllers do not exist yet. Nothing of them is installed: it would be accepted and ignored.
+
+The tests prove their schemas on the API server; a controller moves its kind to `KINDS`.
+"""
