@@ -1,0 +1,200 @@
+"""The cluster as the command line sees it: which one, and its objects as they change.
+
+The only module of the command line that speaks to the API server, by the official client. Errors are translated here,
+once, into what a person can act on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import urllib3
+from kubernetes import client, config, watch
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+
+from rondo.api.base import GROUP, VERSION
+from rondo.cli.errors import CommandError
+from rondo.cli.progress import Object
+
+PIPELINES: Final = "pipelines"
+RUNS: Final = "pipelineruns"
+DEPLOYMENTS: Final = "modeldeployments"
+
+_CONNECT: Final = 5.0
+_STREAM: Final = 50
+"""Seconds of one watch; after it the object is read again, so a stream that has died in silence is noticed."""
+_PAUSE: Final = 1.0
+"""Seconds between tries to reach an API server that was there before."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A connection to a cluster, for one namespace.
+
+    Attributes:
+        api: The client for objects of custom kinds.
+        namespace: The namespace that is worked in.
+    """
+
+    api: client.CustomObjectsApi
+    namespace: str
+
+    def get(self, plural: str, name: str) -> Object | None:
+        """Give an object, or None if it is not there.
+
+        Raises:
+            CommandError: The API server cannot be reached or refuses.
+        """
+        found = self._list(plural, field_selector=f"metadata.name={name}")["items"]
+        return found[0] if found else None
+
+    def list(self, plural: str) -> list[Object]:
+        """Give all objects of a kind.
+
+        Raises:
+            CommandError: The API server cannot be reached or refuses.
+        """
+        items: list[Object] = self._list(plural)["items"]
+        return items
+
+    def follow(self, plural: str, name: str, *, lost: Callable[[str], None]) -> Iterator[Object | None]:
+        """Give an object whenever it changes, None when it is not there; without end.
+
+        Args:
+            plural: Plural of its kind.
+            name: Its name.
+            lost: Is told why the API server, which was there before, does not answer; it is tried on.
+
+        Raises:
+            CommandError: The API server cannot be reached at first, or refuses.
+        """
+        reached = False
+        while True:
+            try:
+                listed = self._list(plural, field_selector=f"metadata.name={name}")
+                reached = True
+                yield listed["items"][0] if listed["items"] else None
+                yield from self._stream(plural, name, listed["metadata"]["resourceVersion"])
+            except _UnreachableError as error:
+                if not reached:
+                    raise
+                lost(str(error))
+                time.sleep(_PAUSE)
+
+    def _list(self, plural: str, **options: Any) -> Any:
+        with _translated(self.namespace, plural):
+            return self.api.list_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, plural, _request_timeout=(_CONNECT, 30.0), **options
+            )
+
+    def _stream(self, plural: str, name: str, version: str) -> Iterator[Object | None]:
+        """Give the changes after a version until the API server ends the stream or no longer knows the version."""
+        events = watch.Watch().stream(  # type: ignore[no-untyped-call]
+            self.api.list_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            plural,
+            field_selector=f"metadata.name={name}",
+            resource_version=version,
+            timeout_seconds=_STREAM,
+            _request_timeout=(_CONNECT, _STREAM + 10.0),
+        )
+        with _translated(self.namespace, plural), contextlib.closing(events):
+            try:
+                for event in events:
+                    yield None if event["type"] == "DELETED" else event["object"]
+            except ApiException as error:
+                if error.status != 410:
+                    raise
+
+
+class _UnreachableError(CommandError):
+    """No answer, as opposed to a refusal."""
+
+
+def connect(*, context: str | None, kubeconfig: str | None, namespace: str | None) -> Cluster:
+    """Connect as kubectl does: the kubeconfig's current context, or the pod's own ServiceAccount.
+
+    Args:
+        context: Another context of the kubeconfig.
+        kubeconfig: Another file than KUBECONFIG's or ~/.kube/config.
+        namespace: Another namespace than the context's.
+
+    Raises:
+        CommandError: There is no usable configuration.
+    """
+    try:
+        loaded = config.new_client_from_config(config_file=kubeconfig, context=context)  # type: ignore[no-untyped-call]
+        found = namespace or _namespace_of(context, kubeconfig)
+    except (ConfigException, OSError) as error:
+        if context or kubeconfig:
+            raise CommandError(f"kubeconfig: {_one_line(error)}") from error
+        loaded, found = _connect_inside(error), namespace or _own_namespace()
+    loaded.configuration.retries = False
+    return Cluster(client.CustomObjectsApi(loaded), found)
+
+
+def _connect_inside(outside: Exception) -> client.ApiClient:
+    inside = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=inside)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        raise CommandError(
+            f"no cluster: {_one_line(outside)}; set KUBECONFIG or --kubeconfig, or run this in a pod"
+        ) from outside
+    return client.ApiClient(inside)
+
+
+def _own_namespace() -> str:
+    with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace", encoding="utf-8") as file:  # noqa: PTH123
+        return file.read().strip()
+
+
+def _namespace_of(context: str | None, kubeconfig: str | None) -> str:
+    contexts, active = config.list_kube_config_contexts(config_file=kubeconfig)  # type: ignore[no-untyped-call]
+    chosen = next((each for each in contexts if each["name"] == context), active)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+@contextlib.contextmanager
+def _translated(namespace: str, plural: str) -> Iterator[None]:
+    """Turn the client's errors into words."""
+    try:
+        yield
+    except ApiException as error:
+        raise _refusal(error, namespace, plural) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise _UnreachableError(f"the API server does not answer: {_root(error)}") from error
+
+
+def _refusal(error: ApiException, namespace: str, plural: str) -> CommandError:
+    match error.status:
+        case 404:
+            return CommandError(f"this cluster has no {plural}.{GROUP}/{VERSION}: Rondo is not installed in it")
+        case 401:
+            return CommandError("the API server does not know who you are: the kubeconfig's credentials are not valid")
+        case 403:
+            return CommandError(f"you may not read {plural}.{GROUP} in namespace {namespace}; the role view allows it")
+        case status if status is not None and status >= 500:
+            return _UnreachableError(f"the API server answered {status}: {error.reason}")
+        case _:
+            return CommandError(f"the API server refused: {error.status} {error.reason}")
+
+
+def _root(error: BaseException) -> str:
+    """Give what lies below the wrappings of an HTTP error: `[Errno 111] Connection refused`."""
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):
+        return _root(inner)
+    # The client library's own errors begin with the name of the connection object.
+    return _one_line(error).rpartition("object at ")[2].rpartition(": ")[2] or type(error).__name__
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

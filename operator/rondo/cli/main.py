@@ -1,0 +1,96 @@
+"""The command `rondo`, which is also `kubectl rondo` where it is installed as kubectl-rondo.
+
+Heavy imports stand inside the commands that need them: `--help` answers at once, and completion with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rondo.cli.errors import FAILED, INTERRUPTED, CommandError
+from rondo.version import __version__
+
+app = typer.Typer(
+    help="Rondo orchestrates AI on Kubernetes: pipelines and model deployments.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PIPELINE|RUN]",
+        help="A pipeline, of which the newest run is shown, or a run; pipeline/NAME and run/NAME say which. "
+        "Default: the newest run of the namespace.",
+    ),
+]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Default: that of the context.")]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig. Default: the current one.")]
+Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Default: $KUBECONFIG, else ~/.kube/config.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON; - reads standard input.")]
+
+
+@app.command()
+def watch(
+    target: Target = None, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
+) -> None:
+    """Show a run's stages until it ends, then what it deployed until that is Ready.
+
+    On a terminal the tree is drawn in place; elsewhere each change is a line.
+
+    Exit code: 0 the run succeeded, 1 it failed, 2 it could not be found out.
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from rondo.cli import cluster, follower, screen  # noqa: PLC0415
+
+    connected = cluster.connect(context=context, kubeconfig=kubeconfig, namespace=namespace)
+    with screen.screen_for(Console()) as shown:
+        code = follower.watch(connected, target, shown)
+    raise typer.Exit(code)
+
+
+@app.command()
+def lint(files: Files) -> None:
+    """Find everything that is wrong with manifests, without a cluster.
+
+    Exit code: 0 nothing is wrong, 1 something is, 2 a file cannot be read.
+    """
+    from rondo.cli import linter  # noqa: PLC0415
+
+    report = linter.lint(files)
+    for finding in report.findings:
+        typer.echo(finding)
+    typer.echo(report.summary, err=True)
+    raise typer.Exit(FAILED if report.findings else 0)
+
+
+@app.command()
+def operator() -> None:
+    """Run the operator, configured by RONDO_... variables; in a cluster the chart does this."""
+    from rondo.shell.operator import main  # noqa: PLC0415
+
+    main()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def run() -> None:
+    """Run the command and end the process with its exit code."""
+    name = "kubectl rondo" if Path(sys.argv[0]).name.startswith("kubectl") else "rondo"
+    try:
+        app(prog_name=name)
+    except CommandError as error:
+        typer.echo(f"{name}: {error}", err=True)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

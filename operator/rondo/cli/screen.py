@@ -1,0 +1,189 @@
+"""The terminal: draws trees in place, or tells changes line by line where nothing can be redrawn.
+
+The last step of `rondo watch`; what is drawn comes from progress.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rondo.cli.progress import FANCY, PLAIN, Node, Object, Row, Tone, deployment_node, fold, line, news, rows, run_node
+
+_STYLES: Final = {
+    Tone.IDLE: "dim",
+    Tone.ACTIVE: "cyan",
+    Tone.TROUBLE: "yellow",
+    Tone.GOOD: "green",
+    Tone.BAD: "bold red",
+    Tone.NEUTRAL: "dim",
+}
+_MARKS: Final = {
+    Tone.IDLE: "·",
+    Tone.ACTIVE: "●",
+    Tone.TROUBLE: "▲",
+    Tone.GOOD: "✔",
+    Tone.BAD: "✘",
+    Tone.NEUTRAL: "○",
+}
+_ASCII_MARKS: Final = {
+    Tone.IDLE: ".",
+    Tone.ACTIVE: "*",
+    Tone.TROUBLE: "!",
+    Tone.GOOD: "+",
+    Tone.BAD: "x",
+    Tone.NEUTRAL: "-",
+}
+
+
+class Screen(Protocol):
+    """Where progress is shown; a context, so that a drawing is ended however the command ends."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the drawing as it is."""
+
+    def note(self, words: str) -> None:
+        """Tell something in passing, such as what is waited for."""
+
+    def run(self, run: Object) -> None:
+        """Show a run as it is now."""
+
+    def deployments(self, deployments: Sequence[Object]) -> None:
+        """Show the deployments that a run has made as they are now."""
+
+
+class Drawing:
+    """Draws in place and lets the clocks tick."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._note = ""
+        self._run: Object | None = None
+        self._deployments: Sequence[Object] = ()
+        self._over = False
+        # "visible" at the end, so that the last drawing is whole; until then the tree is folded to fit.
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, vertical_overflow="visible")
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Draw for the last time, in full."""
+        self._over = True
+        self._live.stop()
+
+    def note(self, words: str) -> None:
+        """Show words below the tree until something else is known."""
+        self._note = words
+
+    def run(self, run: Object) -> None:
+        """Show a run."""
+        self._run, self._note = run, ""
+
+    def deployments(self, deployments: Sequence[Object]) -> None:
+        """Show deployments below the run."""
+        self._deployments, self._note = deployments, ""
+
+    def _draw(self) -> RenderableType:
+        now = datetime.now(UTC)
+        trees = [] if self._run is None else [run_node(self._run, now)]
+        trees += map(deployment_node, self._deployments)
+        if trees and not self._over:
+            room = self._console.height - len(trees) - bool(self._note)
+            trees[0] = fold(trees[0], room)
+        parts: list[RenderableType] = [draw(trees, fancy=can_draw(self._console))] if trees else []
+        return Group(*parts, *([Text(self._note, style="dim")] if self._note else []))
+
+
+class Lines:
+    """Tells each change in a line of its own: for files, pipes and CI."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], datetime]) -> None:
+        self._write = write
+        self._clock = clock
+        self._note = ""
+        self._run: Object | None = None
+        self._told: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Begin to tell."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left to do."""
+
+    def note(self, words: str) -> None:
+        """Tell something, once."""
+        if words != self._note:
+            self._write(words)
+        self._note = words
+
+    def run(self, run: Object) -> None:
+        """Tell what has changed in a run."""
+        for words in news(self._run, run, self._clock()):
+            self._write(words)
+        self._run, self._note = run, ""
+
+    def deployments(self, deployments: Sequence[Object]) -> None:
+        """Tell what has changed in deployments."""
+        for node in map(deployment_node, deployments):
+            words = line("", node)
+            if self._told.get(node.name) != words:
+                self._write(words)
+            self._told[node.name] = words
+
+
+def screen_for(console: Console) -> Drawing | Lines:
+    """Choose how to show progress on a console."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        return Drawing(console)
+    return Lines(lambda words: console.print(words, markup=False, highlight=False, soft_wrap=True), _now)
+
+
+def draw(trees: Sequence[Node], *, fancy: bool) -> Table:
+    """Draw trees as a table: name, state, time and words side by side."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(overflow="fold")
+    for tree in trees:
+        for row in rows(tree, FANCY if fancy else PLAIN):
+            table.add_row(*_cells(row, _MARKS if fancy else _ASCII_MARKS))
+    return table
+
+
+def can_draw(console: Console) -> bool:
+    """Tell whether a console's encoding has the characters of a tree."""
+    return console.encoding.startswith("utf")
+
+
+def _cells(row: Row, marks: dict[Tone, str]) -> tuple[Text, Text, Text, Text]:
+    node = row.node
+    style = _STYLES[node.tone]
+    name = Text.assemble((row.guide, "dim"), (node.name, "bold" if not row.guide else ""))
+    state = Text(f"{marks[node.tone]} {node.state}", style=style)
+    quiet = node.tone in {Tone.BAD, Tone.TROUBLE}
+    return name, state, Text(node.took, style="dim"), Text(node.words, style="" if quiet else "dim")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
