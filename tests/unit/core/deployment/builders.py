@@ -115,6 +115,8 @@ def running(main: dict[str, Any]) -> dict[str, Any]:
 
 READY = running(container(state=RUNNING, ready=True))
 LOADING = running(container(state=RUNNING))
+GATED = {**LOADING, "containerStatuses": [container(state=RUNNING, ready=True)]}
+EVICTED = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
 INITIALIZING = pending()
 UNSCHEDULABLE = {
     "phase": "Pending",

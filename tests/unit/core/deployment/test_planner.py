@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from rondo.core import names
 from rondo.core.artifacts import ArtifactStore
+from rondo.core.deployment.controller import observe_deployment
+from rondo.core.deployment.planner import plan_deployment
 from rondo.core.deployment.revision import KEPT
 from rondo.core.plan import EventType, Failure, Plan, Ref
-from rondo.core.resources import CONTROLLER_REVISION, DEPLOYMENT, MODEL_RUNTIME, SERVICE
+from rondo.core.resources import CONTROLLER_REVISION, DEPLOYMENT, MODEL_DEPLOYMENT, MODEL_RUNTIME, SERVICE
 from rondo.core.settings import PlannerSettings
+from rondo.core.view import Key
 from tests.unit.core.deployment import builders as b
 from tests.unit.core.deployment.builders import NAMESPACE, URI, condition, modeldeployment, runtime, server
 from tests.unit.core.deployment.world import START, new_world
@@ -108,6 +111,8 @@ CASES = {
     "model missing, in back-off": Case((b.MODEL_MISSING_LOOP,), "ModelMissing", b.MISSING_MESSAGE),
     "model unreadable": Case((b.MODEL_DENIED,), "ModelUnreadable", "cannot be read by user 65532"),
     "worst pod speaks": Case((b.LOADING, b.UNSCHEDULABLE, b.CRASHING), "CrashLoop", "lightgbm"),
+    "held back by a readiness gate": Case((b.GATED,), "NotReady", "is not ready"),
+    "evicted and not replaced yet": Case((b.EVICTED,), "Evicted", "was evicted: The node was low on resource: memory"),
     "starting": Case((b.INITIALIZING,), "Starting", "is starting: PodInitializing"),
     "volume does not mount": Case(
         (b.INITIALIZING,), "Volume", "MountVolume.SetUp failed",
@@ -148,6 +153,15 @@ def test_the_root_cause_reaches_ready(case: Case) -> None:
     assert bool(world.says("Stalled")) == case.want_stalled
     assert bool(world.says("Reconciling")) != case.want_stalled
     assert world.reconcile().actions == ()
+
+
+def test_it_looks_again_after_what_it_wrote_itself() -> None:
+    """The answers to its own writes are no news, so nothing else would wake it."""
+    world = new_world()
+    assert world.reconcile().requeue_after == 0.0
+    assert world.reconcile().requeue_after == 1.0
+    world.roll_out()
+    assert world.reconcile().requeue_after is None
 
 
 def test_a_pod_that_starts_is_looked_at_again() -> None:
@@ -223,6 +237,15 @@ def test_what_a_runtime_allows_is_no_part_of_its_revisions() -> None:
     world.put(runtime(allow=["args"], formats=[{"name": "sklearn"}]))
     world.settle()
     assert world.says("RuntimeOutdated") == ""
+
+
+def test_a_runtime_that_became_invalid_counts_as_changed() -> None:
+    world = new_world()
+    world.roll_out()
+    world.put(runtime(newer="field"))
+    world.settle()
+    assert world.says("Ready") == "True/Ready"
+    assert world.says("RuntimeOutdated") == "True/RuntimeChanged"
 
 
 def test_an_upgrade_of_the_operator_rolls_nothing() -> None:
@@ -342,10 +365,40 @@ def test_a_runtime_that_is_not_there_is_named_with_the_nearest() -> None:
     world.settle()
     assert world.says("Stalled") == "True/RuntimeNotFound"
     assert world.says("Reconciling") == ""
+    assert world.reconcile().requeue_after is None
     world.put(runtime("sklern"))
     world.roll_out()
     assert world.says("Ready") == "True/Ready"
     assert world.says("Stalled") == ""
+
+
+def test_a_minute_of_patience_begins_when_the_runtime_is_missed() -> None:
+    world = new_world()
+    world.settle()
+    world.pass_time(minutes=30)
+    world.put(modeldeployment(runtime="none"))
+    world.settle()
+    assert world.says("Reconciling") == "True/RuntimeNotFound"
+
+
+@pytest.mark.parametrize("name", ["0digits", "di.gits", "d" * 64])
+def test_a_name_that_no_service_can_have_is_refused(name: str) -> None:
+    world = new_world()
+    body = world.owner
+    del world.objects[Ref(MODEL_DEPLOYMENT, NAMESPACE, "digits")]
+    body["metadata"]["name"] = name
+    snapshot = observe_deployment(
+        replace(world, objects={Ref(MODEL_DEPLOYMENT, NAMESPACE, name): body}),
+        Key(MODEL_DEPLOYMENT, NAMESPACE, name),
+        world.settings,
+    )
+    assert snapshot is not None
+    plan = plan_deployment(snapshot, START)
+    assert plan.actions == ()
+    assert plan.status is not None
+    accepted = next(c for c in plan.status["conditions"] if c["type"] == "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidName")
+    assert repr(name) in accepted["message"]
 
 
 def test_a_runtime_that_the_store_has_missed_is_found_by_a_live_look() -> None:
@@ -525,7 +578,7 @@ def test_an_object_of_somebody_else_is_not_touched(resource: Any) -> None:
         "metadata": {"name": "digits", "namespace": NAMESPACE},
         "spec": {"replicas": 1, "selector": {}, "template": {"metadata": {}}},
     }
-    world.put(foreign)
+    world.put(foreign)["status"] = {"replicas": 9, "readyReplicas": 9, "availableReplicas": 9}
     before = world.objects[Ref(resource, NAMESPACE, "digits")]
     world.settle()
     assert world.objects[Ref(resource, NAMESPACE, "digits")] == before
@@ -533,6 +586,8 @@ def test_an_object_of_somebody_else_is_not_touched(resource: Any) -> None:
     assert world.says("Stalled") == "True/NameConflict"
     assert f"{resource.kind} team/digits exists and belongs to somebody else" in world.condition("Ready")["message"]
     assert world.reconcile().requeue_after == 30.0
+    assert world.status["replicas"] == 0
+    assert world.says("Available") == "False/NameConflict"
     world.remove(resource)
     world.roll_out()
     assert world.says("Ready") == "True/Ready"

@@ -53,6 +53,10 @@ def test_what_a_deployment_may_add_is_added() -> None:
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
 
 
+def test_args_may_be_added_to_a_server_that_has_none() -> None:
+    assert main_of(rendered(runtime=None, server=server(), args=["--more"]))["args"] == ["--more"]
+
+
 def test_the_model_is_mounted_read_only_after_a_look_whether_it_is_there() -> None:
     world = rendered(PlannerSettings(image="op:1", image_pull_policy="Never"))
     pod = world.template["spec"]
