@@ -120,7 +120,7 @@ def disruption(pod: Object) -> Cause | None:
     target = _condition(pod, "DisruptionTarget")
     if target and target.get("status") == "True":
         reason = _DISRUPTION_TARGETS.get(target.get("reason", ""), Reason.EVICTED)
-        return Cause(reason, f"{describe(pod)} {_words(reason)}: {target.get('message', '')}".rstrip(": "))
+        return Cause(reason, f"{describe(pod)} {words_for(reason)}: {target.get('message', '')}".rstrip(": "))
     status = pod.get("status", {})
     if status.get("reason") == "Evicted":
         return Cause(Reason.EVICTED, f"{describe(pod)} was evicted: {status.get('message', '')}".rstrip(": "))
@@ -248,10 +248,12 @@ def _unknown_failure(pod: Object) -> Cause:
     return Cause(Reason.USER_ERROR, f"{describe(pod)} failed: {_one_line(words)}")
 
 
-def _words(reason: Reason) -> str:
+def words_for(reason: Reason) -> str:
+    """Say what a disruption did to a pod: `was evicted`."""
     return {
         Reason.PREEMPTED: "was preempted",
         Reason.NODE_LOST: "was lost with its node",
+        Reason.DELETED: "was deleted",
     }.get(reason, "was evicted")
 
 

@@ -63,7 +63,7 @@ class Ended:
 Verdict: TypeAlias = Held | Runs | Done | Ended
 
 
-def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str) -> Verdict:
+def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str, *, told: str = "") -> Verdict:
     """Decide how an attempt is.
 
     Args:
@@ -71,6 +71,8 @@ def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str) -> Verd
         job: The attempt's Job.
         pods: The pods whose controller owner is that Job.
         place: URI of the folder that its outputs go to.
+        told: The reason that status gives for the attempt so far: a disrupted pod is often gone before its Job has
+        failed.
     """
     pod = current_pod(job, pods)
     if pod is not None and _phase(pod) == "Succeeded":
@@ -78,7 +80,7 @@ def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str) -> Verd
     if condition(job, "Complete"):
         return _complete_without_pod(stage, job)
     if condition(job, "Failed"):
-        return Ended(_why_job_failed(job, pod))
+        return Ended(_why_job_failed(job, pod, told))
     return _held_by_job(job, pod) if pod is None or _on_hold(job) else _unfinished(pod)
 
 
@@ -136,12 +138,13 @@ def _by_itself(pod: Object, cause: Cause) -> bool:
     return cause.reason is Reason.OOM_KILLED or cause.exit_code not in KILLED_FROM_OUTSIDE
 
 
-def _why_job_failed(job: Object, pod: Object | None) -> Cause:
+def _why_job_failed(job: Object, pod: Object | None, told: str) -> Cause:
     failed = condition(job, "Failed") or {}
     if failed.get("reason") == "DeadlineExceeded":
         return Cause(Reason.DEADLINE_EXCEEDED, f"{_describe(job)} ran longer than the stage's timeout")
     if pod is None:
-        return Cause(Reason.DELETED, f"the pod of {_describe(job)} was deleted")
+        reason = Reason(told) if told in causes.DISRUPTIONS else Reason.DELETED
+        return Cause(reason, f"the pod of {_describe(job)} {causes.words_for(reason)}")
     disruption = causes.disruption(pod)
     if disruption is not None:
         return disruption

@@ -123,7 +123,8 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
     stage = view.wiring.stages[view.name]
     view_uid = update(view.status, job_uid=job["metadata"]["uid"])
     seen = StageView(view.snapshot, view.wiring, view_uid, view.values)
-    verdict = judge(stage, job, view.snapshot.pods, _context(view, view.status.attempt).place.uri)
+    place = _context(view, view.status.attempt).place.uri
+    verdict = judge(stage, job, view.snapshot.pods, place, told=view.status.reason)
     match verdict:
         case Done():
             done = end(
@@ -149,7 +150,7 @@ def _hold(view: StageView, job: Object, held: Held, now: datetime) -> Step:
     if read is not None:
         return Step(view.status, reads=(read,))
     if held.stuck or _too_long(view, cause, now - begun):
-        return _end_attempt(view, cause, now)
+        return _end_attempt(view, _overdue(cause), now)
     message = f"{_which_attempt(view)}{cause.message}"
     status = update(view.status, state=StageState.WAITING, reason=cause.reason.value, message=message)
     return Step(status, look_again=_next_look(view, now - begun))
@@ -167,6 +168,13 @@ def _ask_events(view: StageView, job: Object, held: Held, *, quiet: bool) -> tup
     events: tuple[Object, ...] = result.value or ()
     told = causes.from_events(held.pod, events) if held.pod is not None else causes.creation_failure(events)
     return told or held.cause, None
+
+
+def _overdue(cause: Cause) -> Cause:
+    """Name what took too long; where nothing is known but that it has not started, the limit itself is the reason."""
+    if cause.reason is not Reason.STARTING:
+        return cause
+    return Cause(Reason.PENDING_TIMEOUT, f"not started within pendingTimeout: {cause.message}")
 
 
 def _too_long(view: StageView, cause: Cause, waited: timedelta) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from rondo.api.base import Json
 from rondo.api.pipelinerun import PipelineRunStatus, StageState, StageStatus
 from rondo.core import names
+from rondo.core.causes import DISRUPTIONS
 from rondo.core.durations import format_duration, parse_duration, parse_time
 from rondo.core.pipeline import params, validation
 from rondo.core.pipeline.wiring import Wiring, wire
@@ -240,7 +241,8 @@ def _kind(
 
 def _facts(stage: StageStatus) -> tuple[Any, ...]:
     state = stage.state if stage.state.terminal else None
-    return (state, stage.attempt, stage.job, stage.retry_time, stage.failures, stage.disruptions)
+    disruption = stage.reason if stage.reason in DISRUPTIONS else None
+    return (state, disruption, stage.attempt, stage.job, stage.retry_time, stage.failures, stage.disruptions)
 
 
 def _finished(snapshot: RunSnapshot) -> Plan:
