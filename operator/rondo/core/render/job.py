@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rondo.api.pipeline import AccessMode, Job, Stage, Workspace
-from rondo.artifacts.config import VARIABLE, Config
+from rondo.artifacts.config import PRE_STOP, VARIABLE, Config
 from rondo.artifacts.config import Input as ArtifactInput
 from rondo.artifacts.config import Output as ArtifactOutput
 from rondo.core import names
@@ -248,7 +248,8 @@ def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
         mounts.append({"name": f"rondo-out-{index}", "mountPath": folder, "readOnly": True})
     stored = tuple(ArtifactOutput(name=o.name, path=o.path, uri=f"{place.uri}/{o.name}") for o in outputs)
     config = Config(claims=_claim_folders(mounts), outputs=stored)
-    push = _helper("push", context.settings, config, mounts) | {"restartPolicy": "Always"}
+    push = _helper("push", context.settings, config, mounts)
+    push |= {"restartPolicy": "Always", "lifecycle": {"preStop": {"exec": {"command": list(PRE_STOP)}}}}
     pod.setdefault("initContainers", []).append(push)
     pod["terminationGracePeriodSeconds"] = GRACE + PUSH_TIMEOUT
 
