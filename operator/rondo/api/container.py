@@ -68,6 +68,12 @@ class EnvSource(Model):
 class EnvVar(Model):
     """An environment variable."""
 
+    model_config = {
+        "json_schema_extra": rules(
+            rule("!(has(self.value) && has(self.valueFrom))", "give either value or valueFrom", path=".valueFrom"),
+        )
+    }
+
     name: Annotated[str, Field(min_length=1, max_length=253, description="Name of the variable.")]
     value: Annotated[
         str | None,
@@ -85,6 +91,12 @@ class NamedRef(Model):
 
 class EnvFrom(Model):
     """All keys of a ConfigMap or Secret as variables."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule("has(self.configMapRef) != has(self.secretRef)", "give exactly one of configMapRef and secretRef"),
+        )
+    }
 
     prefix: Annotated[str, Field(max_length=253, description="Put before each key.")] = ""
     config_map_ref: Annotated[NamedRef | None, Field(description="A ConfigMap.")] = None

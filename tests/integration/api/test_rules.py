@@ -1,0 +1,152 @@
+"""Each CEL rule of the CRDs has an object that it refuses with its message, and one beside it that it takes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException
+
+from rondo.api.crds import build_crd
+from rondo.api.kinds import KINDS, PLANNED
+from tests.integration.api.conftest import Api, words_of
+from tests.integration.api.objects import (
+    SERVER,
+    Body,
+    approval,
+    env,
+    gate,
+    graph,
+    job,
+    model_deployment,
+    model_runtime,
+    node,
+    pipeline,
+    run,
+    run_of,
+)
+
+DEPLOY: Body = {"name": "d", "deploy": {"name": "m", "spec": {"runtime": "sklearn"}}}
+SECRET: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
+FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
+SERVICE: Body = {"kind": "Service", "name": "s"}
+SPLIT: Body = {"to": [{"node": "b", "weight": 90}, {"node": "c", "weight": 10}]}
+WHEN: Body = {"when": "request.body.n > 1.0", "node": "b"}
+ELSE: Body = {"node": "c"}
+
+ONE_STAGE = "a stage has exactly one of job, gate, deploy"
+ONE_SOURCE = "give exactly one of secretKeyRef, configMapKeyRef, fieldRef, resourceFieldRef"
+ONE_REF = "give exactly one of configMapRef and secretRef"
+ONE_VALUE = "give either value or valueFrom"
+SCRIPT = "give either script, or command and args"
+NO_TIMEOUT = "a gate is decided at once and takes no timeout"
+OF_A_JOB = "inputs, results, outputs and retry belong to a job"
+NAMES_OF_RUNS = "metadata.name: at most 45 characters, only a-z, 0-9 and '-': runs are named PIPELINE-GENERATION"
+NAMES_OF_JOBS = "metadata.name: at most 52 characters, only a-z, 0-9 and '-': the names of its Jobs begin with it"
+NAME_OF_SERVICE = (
+    "metadata.name: at most 52 characters, only a-z, 0-9 and '-', beginning with a letter: "
+    "it is also the name of a Service"
+)
+ONE_REFERENCE = "give exactly one of name and spec"
+ONE_SERVER = "give exactly one of runtime and server"
+IMAGE = "give the image of the server"
+HTTP = "give the port that answers requests, named http"
+ONE_NODE = "a node has exactly one of target, sequence, switch, split, fallback, parallel"
+ONLY_LAST = "only the last case of a switch may be without when: what follows it is never reached"
+PORT = "give the port of a Service; a ModelDeployment and a ModelGraph know theirs"
+PATH = "a path belongs to a Service; a ModelDeployment and a ModelGraph know theirs"
+FROZEN_RUN = "the spec of a run cannot be changed: create another PipelineRun"
+FINAL = "a decision is final"
+QUESTION = "run, stage, message, approvers, expiresAt cannot be changed: they are what is decided on"
+QUORUM = "a quorum is at most all nodes"
+
+# The message of a rule, an object that it refuses, and the like of it that is taken.
+CASES: list[tuple[str, Body, Body]] = [
+    (NAMES_OF_RUNS, pipeline(name="x" * 46), pipeline(name="x" * 45)),
+    (NAMES_OF_RUNS, pipeline(name="with.dot"), pipeline(name="with-hyphen")),
+    (ONE_STAGE, pipeline({"name": "a"}), pipeline(job())),
+    (ONE_STAGE, pipeline({**job(), **gate("a")}), pipeline(gate("a"))),
+    (ONE_STAGE, pipeline({**DEPLOY, **gate("a")}), pipeline(DEPLOY)),
+    (OF_A_JOB, pipeline(gate(results=[{"name": "r"}])), pipeline({**job(), "results": [{"name": "r"}]})),
+    (OF_A_JOB, pipeline({**DEPLOY, "retry": {"limit": 1}}), pipeline({**job(), "retry": {"limit": 1}})),
+    (NO_TIMEOUT, pipeline(gate(timeout="1m")), pipeline({**DEPLOY, "timeout": "1m"})),
+    ("a stage cannot need itself", pipeline({**job(), "needs": ["a"]}), pipeline({**job(), "needs": ["b"]})),
+    (SCRIPT, pipeline(job(script="#!/bin/sh", args=["x"])), pipeline(job(script="date"))),
+    (ONE_SOURCE, pipeline(job(env=[env(**SECRET, **FIELD)])), pipeline(job(env=[env(**SECRET)]))),
+    (ONE_SOURCE, pipeline(job(env=[env()])), pipeline(job(env=[env(**FIELD)]))),
+    (ONE_VALUE, pipeline(job(env=[{**env(**SECRET), "value": "v"}])), pipeline(job(env=[env(**SECRET)]))),
+    (ONE_REF, pipeline(job(envFrom=[{"prefix": "P_"}])), pipeline(job(envFrom=[{"secretRef": {"name": "s"}}]))),
+    (NAMES_OF_JOBS, run(name="x" * 53), run(name="x" * 52)),
+    (ONE_REFERENCE, run_of(), run_of(name="p")),
+    (ONE_REFERENCE, run_of(name="p", spec={"stages": [job()]}), run_of(spec={"stages": [job()]})),
+    (NAME_OF_SERVICE, model_deployment("1st"), model_deployment("first")),
+    (NAME_OF_SERVICE, model_deployment("x" * 53), model_deployment("x" * 52)),
+    (ONE_SERVER, model_deployment(runtime="r", server=SERVER), model_deployment(server=SERVER)),
+    (ONE_SERVER, model_deployment(replicas=1), model_deployment(runtime="r", replicas=1)),
+    (IMAGE, model_deployment(server={"ports": SERVER["ports"]}), model_deployment(server=SERVER)),
+    (HTTP, model_deployment(server={"image": "i"}), model_deployment(server=SERVER)),
+    (IMAGE, model_runtime(ports=SERVER["ports"]), model_runtime(**SERVER)),
+    (HTTP, model_runtime(image="i", ports=[{"name": "grpc", "containerPort": 9}]), model_runtime(**SERVER)),
+    ("entry names one of the nodes", graph(node(), entry="b"), graph(node(), entry="a")),
+    (ONE_NODE, graph(node(sequence=["b"], split=SPLIT)), graph(node(sequence=["b"]))),
+    (ONE_NODE, graph({"name": "a"}), graph(node())),
+    (ONLY_LAST, graph(node(switch=[ELSE, WHEN])), graph(node(switch=[WHEN, ELSE]))),
+    (ONLY_LAST, graph(node(switch=[ELSE, ELSE])), graph(node(switch=[ELSE]))),
+    (PORT, graph(node(target=SERVICE)), graph(node(target={**SERVICE, "port": 80}))),
+    (PORT, graph(node(target={"name": "m", "port": 80})), graph(node(target={"name": "m"}))),
+    (PATH, graph(node(target={"name": "m", "path": "/"})), graph(node(target={**SERVICE, "port": 80, "path": "/"}))),
+    ("the weights add up to 100", graph(node(split={"to": [SPLIT["to"][0]]})), graph(node(split=SPLIT))),
+    (QUORUM, graph(node(parallel={"nodes": ["b"], "quorum": 2})), graph(node(parallel={"nodes": ["b"], "quorum": 1}))),
+    ("name users or groups that may decide", approval(approvers={}), approval(approvers={"users": ["eve"]})),
+    ("decidedBy comes with a decision", approval(decidedBy="eve"), approval(decision="Approved", decidedBy="eve")),
+]  # fmt: skip
+
+# The message of a rule about changes, an object, a change that it refuses, and one that is taken.
+CHANGES: list[tuple[str, Body, Body, Body]] = [
+    (FROZEN_RUN, run_of(name="p"), {"spec": {"params": {"n": 1}}}, {"metadata": {"labels": {"a": "b"}}}),
+    (FINAL, approval(decision="Approved"), {"spec": {"decision": "Rejected"}}, {"metadata": {"labels": {"a": "b"}}}),
+    (FINAL, approval(decision="Approved"), {"spec": {"decision": None}}, {"spec": {"decision": "Approved"}}),
+    (QUESTION, approval(), {"spec": {"approvers": {"groups": ["all"]}}}, {"spec": {"decision": "Approved"}}),
+    (QUESTION, approval(message="Ship?"), {"spec": {"message": None}}, {"spec": {"reason": "not yet"}}),
+    (QUESTION, approval(), {"spec": {"expiresAt": "2030-01-01T00:00:00Z"}}, {"spec": {"decision": "Rejected"}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "refused", "taken"), CASES, ids=[message[:40] for message, *_ in CASES])
+def test_a_rule_refuses_with_its_message_and_takes_what_is_right(
+    api: Api, message: str, refused: Body, taken: Body
+) -> None:
+    assert message in api.refusal(refused)
+    assert api.create(taken, dry_run=True)["spec"]
+
+
+@pytest.mark.parametrize(("message", "before", "refused", "taken"), CHANGES, ids=[each[0][:40] for each in CHANGES])
+def test_what_was_settled_cannot_be_changed(api: Api, message: str, before: Body, refused: Body, taken: Body) -> None:
+    before = {**before, "metadata": {"name": f"x{uuid.uuid4().hex[:8]}"}}
+    api.create(before)
+    with pytest.raises(ApiException) as failure:
+        api.patch(before, refused)
+    assert message in words_of(failure.value)
+    api.patch(before, taken)
+
+
+def test_every_rule_has_a_case() -> None:
+    messages = {message for kind in (*KINDS, *PLANNED) for message in messages_in(build_crd(kind))}
+    assert messages == {message for message, *_ in CASES} | {message for message, *_ in CHANGES}
+
+
+def messages_in(document: Any) -> Iterator[str]:
+    """Find the messages of all rules."""
+    match document:
+        case dict():
+            for rule in document.get("x-kubernetes-validations", ()):
+                yield rule["message"]
+            for part in document.values():
+                yield from messages_in(part)
+        case list():
+            for part in document:
+                yield from messages_in(part)
+        case _:
+            pass
