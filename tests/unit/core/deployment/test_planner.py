@@ -325,6 +325,16 @@ def test_a_deleted_revision_is_made_again_as_it_was() -> None:
     assert world.says("RuntimeOutdated") == "True/RuntimeChanged"
 
 
+def test_a_deleted_revision_whose_origin_is_lost_is_rendered_anew() -> None:
+    world = new_world()
+    world.roll_out()
+    world.put(runtime(image="sklearn:2"))
+    world.remove(CONTROLLER_REVISION, world.revisions[0])
+    world.deployment["metadata"]["annotations"] = {}
+    world.settle()
+    assert world.template["spec"]["containers"][0]["image"] == "sklearn:2"
+
+
 def test_only_the_newest_revisions_are_kept_and_those_in_use() -> None:
     world = new_world()
     world.roll_out()
@@ -490,7 +500,9 @@ def test_without_a_model_it_waits_for_a_pipeline() -> None:
     assert world.says("Ready") == "False/WaitingForModel"
     assert world.says("Reconciling") == "True/WaitingForModel"
     assert world.status["url"] == "http://digits.team.svc"
+    assert "until then" not in world.condition("Ready")["message"]
     assert world.writes == ["status"]
+    assert world.reconcile() == Plan()
     world.put(modeldeployment())
     world.roll_out()
     assert world.says("Ready") == "True/Ready"
@@ -588,9 +600,19 @@ def test_an_object_of_somebody_else_is_not_touched(resource: Any) -> None:
     assert world.reconcile().requeue_after == 30.0
     assert world.status["replicas"] == 0
     assert world.says("Available") == "False/NameConflict"
+    assert (world.events[-1].type, world.events[-1].reason) == (EventType.WARNING, "NameConflict")
     world.remove(resource)
     world.roll_out()
     assert world.says("Ready") == "True/Ready"
+
+
+def test_pods_that_nobody_can_reach_are_not_available() -> None:
+    world = new_world()
+    world.roll_out()
+    world.service["metadata"]["ownerReferences"] = []
+    world.settle()
+    assert world.status["readyReplicas"] == 2
+    assert world.says("Available") == "False/NameConflict"
 
 
 def test_a_conflict_that_only_the_api_server_knows_is_told() -> None:
