@@ -25,6 +25,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -378,6 +379,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # As for an interrupt: what was started is ended, and temporary files go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except BuildError as problem:
