@@ -251,7 +251,7 @@ def test_children_of_a_forgotten_object_are_not_kept_and_wake_nobody(store: Stor
 def test_a_forgotten_object_is_still_seen_changing_and_going(store: Store) -> None:
     store.put(TOY, toy("a", 1))
     store.forget_children(key("a"), "uid-a")
-    assert store.put(TOY, toy("a", 2)) == [key("a")]
+    assert store.put(TOY, toy("a", 2, spec={"changed": True})) == [key("a")]
     assert store.remove(TOY, toy("a", 3)) == [key("a")]
 
 
