@@ -100,22 +100,30 @@ def parse(text: str, file: str) -> Iterator[Manifest]:
         text: YAML or JSON.
         file: What to call the text.
     """
-    loader = _Loader(text)
     number = 0
+    try:
+        for node, content in _documents(text):
+            number += 1
+            flaws = (*_repeated(node), *_misread(node))
+            yield from _objects(Manifest(file, number, _with_text_keys(content), node, flaws))
+    except yaml.YAMLError as error:
+        yield Manifest(file, number + 1, None, None, (_unreadable(error),))
+
+
+def _documents(text: str) -> Iterator[tuple[yaml.Node | None, Any]]:
+    loader = _Loader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
-            flaws = (*_repeated(node), *_misread(node))
-            content = loader.construct_document(node)
-            number += 1
-            yield from _objects(Manifest(file, number, _with_text_keys(content), node, flaws))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        yield Manifest(file, number + 1, None, None, (Flaw(line, f"is not YAML: {error.problem}"),))
-    except yaml.YAMLError as error:
-        yield Manifest(file, number + 1, None, None, (Flaw(1, f"is not YAML: {' '.join(str(error).split())}"),))
+            yield node, loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _unreadable(error: yaml.YAMLError) -> Flaw:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return Flaw(error.problem_mark.line + 1, f"is not YAML: {error.problem}")
+    return Flaw(1, f"is not YAML: {' '.join(str(error).split())}")
 
 
 def _files(place: Path) -> list[Path]:

@@ -7,7 +7,7 @@ It reads plain objects and not the API's models, so that a status written by a n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -111,10 +111,10 @@ def stage_node(stage: Mapping[str, Any], now: datetime) -> Node:
     tone = tone_of(state)
     if tone is Tone.ACTIVE and stage.get("reason", "") not in _CALM:
         tone = Tone.TROUBLE
-    # The attempt that a failed stage ended with is told by the stage itself.
-    over = state == "Failed"
-    former = [past for past in stage.get("attempts", ()) if not (over and past["number"] == stage.get("attempt"))]
-    return Node(stage["name"], state, tone, took, _stage_words(stage, now), tuple(map(_attempt_node, former)))
+    # What the stage itself says is not said again below it.
+    message = stage.get("message", "")
+    former = (past for past in stage.get("attempts", ()) if (past.get("message") or past["reason"]) not in message)
+    return Node(stage["name"], state, tone, took, _stage_words(stage), tuple(map(_attempt_node, former)))
 
 
 def deployment_node(deployment: Object) -> Node:
@@ -182,17 +182,15 @@ def rows(node: Node, guides: Guides, guide: str = "", below: str = "") -> list[R
     return found
 
 
-def fold(node: Node, height: int) -> Node:
-    """Make a tree fit a height by putting stages that say least into one row: done ones first, then those not begun.
+def foldings(node: Node) -> Iterator[Node]:
+    """Give a tree, then ever smaller ones for where there is no room: stages that say least are put into one row.
 
-    Args:
-        node: A tree.
-        height: Lines that there is room for.
+    Those that are done come first, then those that have not begun; one with something below it stays.
     """
+    yield node
     for tones in ({Tone.GOOD, Tone.NEUTRAL}, {Tone.IDLE}):
-        if _size(node) > height:
-            node = replace(node, children=_fold(node.children, tones))
-    return node
+        node = replace(node, children=_fold(node.children, tones))
+        yield node
 
 
 def news(before: Object | None, after: Object, now: datetime) -> list[str]:
@@ -244,14 +242,13 @@ def values(results: Mapping[str, Any]) -> str:
 _DEPLOYMENT_TONES: Final = {"Ready": Tone.GOOD, "Stalled": Tone.BAD, "Progressing": Tone.ACTIVE}
 
 
-def _stage_words(stage: Mapping[str, Any], now: datetime) -> str:
-    attempt = f"attempt {stage['attempt']}" if stage.get("attempt", 0) > 1 else ""
-    due = f"next attempt in {length(_time(stage['retryTime']) - now)}" if "retryTime" in stage else ""
+def _stage_words(stage: Mapping[str, Any]) -> str:
     reason, message = stage.get("reason", ""), stage.get("message", "")
+    number = f"attempt {stage.get('attempt', 0)}"
+    attempt = number if stage.get("attempt", 0) > 1 and number not in message else ""
     named = reason not in {*_CALM, stage.get("state")} and reason not in message
     cause = f"{reason}: {message}" if named and message else message or (reason if named else "")
-    said = "; ".join(filter(None, [attempt, due if stage.get("state") == "Waiting" else "", cause]))
-    return said or values(stage.get("results", {}))
+    return "; ".join(filter(None, [attempt, cause])) or values(stage.get("results", {}))
 
 
 def _attempt_node(attempt: Mapping[str, Any]) -> Node:
@@ -265,10 +262,6 @@ def _is_news(before: Node | None, after: Node) -> bool:
     # While all goes well, each step of a starting pod would be a line.
     words = after.tone is not Tone.ACTIVE and before.words != after.words
     return words or (before.state, before.tone, before.children) != (after.state, after.tone, after.children)
-
-
-def _size(node: Node) -> int:
-    return 1 + sum(map(_size, node.children))
 
 
 def _fold(children: Sequence[Node], tones: set[Tone]) -> tuple[Node, ...]:

@@ -57,7 +57,7 @@ def _holds(rule: str, value: Json) -> bool:
     """Evaluate a rule; one that has no value, because the object is not of its shape, is not broken."""
     try:
         return cel.evaluate(rule, {"self": value}) is not False
-    except (ValueError, TypeError, RuntimeError):
+    except (ValueError, TypeError, RuntimeError, KeyError, IndexError, OverflowError):
         return True
 
 

@@ -15,7 +15,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rondo.cli.progress import FANCY, PLAIN, Node, Object, Row, Tone, deployment_node, fold, line, news, rows, run_node
+from rondo.cli.progress import (
+    FANCY,
+    PLAIN,
+    Node,
+    Object,
+    Row,
+    Tone,
+    deployment_node,
+    foldings,
+    line,
+    news,
+    rows,
+    run_node,
+)
 
 _STYLES: Final = {
     Tone.IDLE: "dim",
@@ -73,8 +86,7 @@ class Drawing:
         self._run: Object | None = None
         self._deployments: Sequence[Object] = ()
         self._over = False
-        # "visible" at the end, so that the last drawing is whole; until then the tree is folded to fit.
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, vertical_overflow="visible")
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -102,13 +114,17 @@ class Drawing:
 
     def _draw(self) -> RenderableType:
         now = datetime.now(UTC)
-        trees = [] if self._run is None else [run_node(self._run, now)]
-        trees += map(deployment_node, self._deployments)
-        if trees and not self._over:
-            room = self._console.height - len(trees) - bool(self._note)
-            trees[0] = fold(trees[0], room)
-        parts: list[RenderableType] = [draw(trees, fancy=can_draw(self._console))] if trees else []
-        return Group(*parts, *([Text(self._note, style="dim")] if self._note else []))
+        trees = list(foldings(run_node(self._run, now))) if self._run is not None else []
+        below = list(map(deployment_node, self._deployments))
+        note = Text(self._note, style="dim") if self._note else Group()
+        fancy = can_draw(self._console)
+        if self._over:
+            return Group(draw([*trees[:1], *below], fancy=fancy, whole=True), note)
+        choices = [Group(draw([tree, *below], fancy=fancy, whole=False), note) for tree in trees]
+        return next(filter(self._fits, choices), choices[-1] if choices else note)
+
+    def _fits(self, drawing: RenderableType) -> bool:
+        return len(self._console.render_lines(drawing)) <= self._console.height
 
 
 class Lines:
@@ -155,11 +171,17 @@ def screen_for(console: Console) -> Drawing | Lines:
     """Choose how to show progress on a console."""
     if console.is_terminal and not console.is_dumb_terminal:
         return Drawing(console)
-    return Lines(lambda words: console.print(words, markup=False, highlight=False, soft_wrap=True), _now)
+    return Lines(lambda words: console.print(words, markup=False, emoji=False, highlight=False, soft_wrap=True), _now)
 
 
-def draw(trees: Sequence[Node], *, fancy: bool) -> Table:
-    """Draw trees as a table: name, state, time and words side by side."""
+def draw(trees: Sequence[Node], *, fancy: bool, whole: bool) -> Table:
+    """Draw trees as a table: name, state, time and words side by side.
+
+    Args:
+        trees: The trees.
+        fancy: With lines and marks beyond ASCII.
+        whole: With all words; else only trouble may take more than a line.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -167,7 +189,7 @@ def draw(trees: Sequence[Node], *, fancy: bool) -> Table:
     table.add_column(overflow="fold")
     for tree in trees:
         for row in rows(tree, FANCY if fancy else PLAIN):
-            table.add_row(*_cells(row, _MARKS if fancy else _ASCII_MARKS))
+            table.add_row(*_cells(row, _MARKS if fancy else _ASCII_MARKS, whole=whole))
     return table
 
 
@@ -176,13 +198,16 @@ def can_draw(console: Console) -> bool:
     return console.encoding.startswith("utf")
 
 
-def _cells(row: Row, marks: dict[Tone, str]) -> tuple[Text, Text, Text, Text]:
+def _cells(row: Row, marks: dict[Tone, str], *, whole: bool) -> tuple[Text, Text, Text, Text]:
     node = row.node
     style = _STYLES[node.tone]
     name = Text.assemble((row.guide, "dim"), (node.name, "bold" if not row.guide else ""))
     state = Text(f"{marks[node.tone]} {node.state}", style=style)
-    quiet = node.tone in {Tone.BAD, Tone.TROUBLE}
-    return name, state, Text(node.took, style="dim"), Text(node.words, style="" if quiet else "dim")
+    trouble = node.tone in {Tone.BAD, Tone.TROUBLE}
+    words = Text(node.words, style="" if trouble else "dim")
+    if not (trouble or whole):
+        words.no_wrap, words.overflow = True, "ellipsis"
+    return name, state, Text(node.took, style="dim"), words
 
 
 def _now() -> datetime:

@@ -1,0 +1,89 @@
+"""The command itself, as a process: exit codes, where words go, and that it starts quickly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rondo.version import __version__
+
+RONDO = Path(sys.executable).with_name("rondo")
+
+
+def rondo(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    found = {**os.environ, "KUBECONFIG": "/nowhere", **environment}
+    return subprocess.run([RONDO, *arguments], input=stdin, capture_output=True, text=True, env=found, check=False)
+
+
+def test_version() -> None:
+    done = rondo("version")
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
+
+
+def test_help_names_the_commands() -> None:
+    done = rondo("--help", COLUMNS="100")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("watch", "lint", "operator", "version"))
+
+
+def test_lint_puts_findings_on_stdout_and_the_summary_on_stderr() -> None:
+    done = rondo("lint", "-", stdin="apiVersion: rondo.dev/v1alpha1\nkind: Pipelin\nmetadata: {name: x}\n")
+    want = "-:2: Pipelin/x: kind: there is no kind Pipelin (did you mean Pipeline?)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, want, "1 object checked: 1 problem\n")
+
+
+def test_lint_of_nothing_wrong() -> None:
+    assert rondo("lint", "-", stdin="kind: Pod\n").returncode == 0
+
+
+def test_lint_of_a_file_that_is_not() -> None:
+    done = rondo("lint", "/nowhere/x.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rondo: /nowhere/x.yaml: cannot be read")
+
+
+def test_watch_without_a_cluster_says_what_to_set() -> None:
+    done = rondo("watch")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rondo: no cluster: ")
+    assert "set KUBECONFIG or --kubeconfig" in done.stderr
+
+
+@pytest.mark.parametrize("server", ["https://127.0.0.1:1", "https://nowhere.invalid:6443"])
+def test_watch_of_a_cluster_that_does_not_answer(tmp_path: Path, server: str) -> None:
+    file = tmp_path / "config"
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    file.write_text(json.dumps(config))
+    done = rondo("watch", "digits", KUBECONFIG=str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith("rondo: the API server does not answer: ")
+    assert done.stderr.count("\n") == 1
+    other = rondo("watch", "--context", "d", KUBECONFIG=str(file))
+    assert (other.returncode, "Expected object with name d" in other.stderr) == (2, True)
+
+
+def test_kubectl_plugin_calls_itself_so(tmp_path: Path) -> None:
+    plugin = tmp_path / "kubectl-rondo"
+    plugin.symlink_to(RONDO)
+    done = subprocess.run([plugin, "watch", "a", "b"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "kubectl rondo watch" in done.stderr
+
+
+def test_nothing_heavy_is_imported_before_a_command_needs_it() -> None:
+    heavy = "{'kubernetes', 'kopf', 'pydantic', 'cel', 'aiohttp', 'yaml'}"
+    program = f"import rondo.cli.main, sys; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
