@@ -9,6 +9,7 @@ from typing import Final
 import kopf
 
 from rondo.kube.session import Credentials
+from rondo.version import __version__
 
 TOKEN_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -31,6 +32,6 @@ def find_credentials() -> Credentials:
     return Credentials(
         server=info.server,
         tls=info.as_ssl_context(),
-        headers={} if in_cluster else info.as_http_headers(),
+        headers={"User-Agent": f"rondo/{__version__}", **({} if in_cluster else info.as_http_headers())},
         token_file=TOKEN_FILE if in_cluster else None,
     )
