@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rondo.api.pipeline import AccessMode
-from rondo.artifacts.config import VARIABLE, Config, Input
+from rondo.artifacts.config import Config, Input
 from rondo.core import names
 from rondo.core.artifacts import ArtifactStore, ClaimPath, together
 from rondo.core.render import container
+from rondo.core.render.helper import build_helper
 from rondo.core.settings import PlannerSettings
 
 MODEL_PATH: Final = "/mnt/models"
@@ -53,14 +54,5 @@ def claim_affinity(template: dict[str, Any], place: ClaimPath, store: ArtifactSt
 
 def _verify(place: ClaimPath, settings: PlannerSettings) -> dict[str, Any]:
     wanted = Config(claims={place.claim: _CLAIM_PATH}, inputs=(Input(uri=place.uri, what="model"),))
-    return {
-        "name": VERIFY,
-        "image": settings.image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python3", "-m", "rondo.artifacts", VERIFY],
-        "env": [{"name": VARIABLE, "value": wanted.to_json()}],
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {**container.restricted(), "readOnlyRootFilesystem": True},
-        "volumeMounts": [{"name": _VOLUME, "mountPath": _CLAIM_PATH, "readOnly": True}],
-    }
+    mounts = [{"name": _VOLUME, "mountPath": _CLAIM_PATH, "readOnly": True}]
+    return build_helper(VERIFY, settings, wanted, mounts)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rondo.api.pipeline import AccessMode, Job, Stage, Workspace
-from rondo.artifacts.config import PRE_STOP, VARIABLE, Config
+from rondo.artifacts.config import PRE_STOP, Config
 from rondo.artifacts.config import Input as ArtifactInput
 from rondo.artifacts.config import Output as ArtifactOutput
 from rondo.core import names
@@ -23,6 +23,7 @@ from rondo.core.pipeline.wiring import Wiring
 from rondo.core.plan import Object
 from rondo.core.references import Lookup, replace
 from rondo.core.render import container
+from rondo.core.render.helper import build_helper
 from rondo.core.settings import PlannerSettings
 
 RESULTS_FILE: Final = "/dev/termination-log"
@@ -36,7 +37,6 @@ GRACE: Final = 30
 
 _SCRIPT_FOLDER: Final = "/rondo/script"
 _CLAIMS_FOLDER: Final = "/rondo/claims"
-_HELPER_RESOURCES: Final = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ def _add_inputs(pod: dict[str, Any], context: AttemptContext) -> None:
     )
     mounts = _claim_mounts({place.claim for _, place in inputs}, read_only=True)
     config = Config(claims=_claim_folders(mounts), inputs=wanted)
-    pod.setdefault("initContainers", []).append(_helper("fetch", context.settings, config, mounts))
+    pod.setdefault("initContainers", []).append(build_helper("fetch", context.settings, config, mounts))
 
 
 def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
@@ -248,24 +248,10 @@ def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
         mounts.append({"name": f"rondo-out-{index}", "mountPath": folder, "readOnly": True})
     stored = tuple(ArtifactOutput(name=o.name, path=o.path, uri=f"{place.uri}/{o.name}") for o in outputs)
     config = Config(claims=_claim_folders(mounts), outputs=stored)
-    push = _helper("push", context.settings, config, mounts)
+    push = build_helper("push", context.settings, config, mounts)
     push |= {"restartPolicy": "Always", "lifecycle": {"preStop": {"exec": {"command": list(PRE_STOP)}}}}
     pod.setdefault("initContainers", []).append(push)
     pod["terminationGracePeriodSeconds"] = GRACE + PUSH_TIMEOUT
-
-
-def _helper(verb: str, settings: PlannerSettings, config: Config, mounts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Build the container that fetches or pushes, from the operator's own image."""
-    return {
-        "name": verb,
-        "image": settings.image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python3", "-m", "rondo.artifacts", verb],
-        "env": [{"name": VARIABLE, "value": config.to_json()}],
-        "resources": _HELPER_RESOURCES,
-        "securityContext": {**container.restricted(), "readOnlyRootFilesystem": True},
-        "volumeMounts": mounts,
-    }
 
 
 def _claim_mounts(claims: set[str], *, read_only: bool) -> list[dict[str, Any]]:
