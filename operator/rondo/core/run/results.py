@@ -57,14 +57,14 @@ def read_outputs(stage: Stage, pod: Object, place: str) -> dict[str, StoredOutpu
         return Cause(Reason.ARTIFACT_PUSH_FAILED, f"{where}: {words}", ended.get("exitCode"))
     try:
         stored = json.loads(message)["outputs"]
-        return {
-            output.name: StoredOutput(
-                uri=f"{place}/{output.name}", digest=stored[output.name]["digest"], size=stored[output.name]["size"]
-            )
-            for output in stage.outputs
-        }
+        return {output.name: _stored(f"{place}/{output.name}", stored[output.name]) for output in stage.outputs}
     except (ValueError, KeyError, TypeError):
         return Cause(Reason.ARTIFACT_PUSH_FAILED, f"{where} did not say what it stored: {message[:200]!r}")
+
+
+def _stored(uri: str, said: Mapping[str, Any]) -> StoredOutput:
+    """Take in what push says of one output; where names are long it leaves the size out."""
+    return StoredOutput(uri=uri, digest=said["digest"], size=said.get("size", 0))
 
 
 def _declared(stage: Stage, values: Mapping[str, Json], where: str) -> dict[str, Json] | Cause:
