@@ -188,7 +188,7 @@ def _one_type(schema: Schema, path: str) -> Schema:
 
 def _untyped(schema: Schema, path: str) -> Schema:
     """Write a value that only the operator can check; the API server takes it as it is."""
-    if not _is_empty(schema.get("default")):
+    if telling(schema.get("default")) is not None:
         raise SchemaError(f"{path}: an untyped value cannot have the default {schema['default']!r}")
     rest = {key: value for key, value in schema.items() if key != "default"}
     unknown = sorted(rest.keys() - _OF_UNTYPED)
@@ -218,21 +218,18 @@ def _check_words(schema: Schema, path: str) -> None:
 
 
 def _with_default(schema: Schema) -> Schema:
-    """Keep a default that tells something; an empty one would only be noise, and make `has()` true everywhere."""
-    value = _without_empty(schema["default"])
+    """Keep a default that tells something."""
+    value = telling(schema["default"])
     rest = {key: part for key, part in schema.items() if key != "default"}
-    return rest if _is_empty(value) else {**rest, "default": value}
+    return rest if value is None else {**rest, "default": value}
 
 
-def _without_empty(value: Any) -> Any:
-    if isinstance(value, dict):
-        parts = {key: _without_empty(part) for key, part in value.items()}
-        return {key: part for key, part in parts.items() if not _is_empty(part)}
-    return value
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or value is False or (isinstance(value, str | list | dict) and not value)
+def telling(default: Any) -> Any:
+    """Give what a default tells, or None: an empty one would only be noise, and make `has()` true everywhere."""
+    if isinstance(default, dict):
+        parts = {key: telling(part) for key, part in default.items()}
+        default = {key: part for key, part in parts.items() if part is not None}
+    return None if default is False or default in ("", [], {}) else default
 
 
 def _merged(base: Schema, beside: Schema) -> Schema:
