@@ -15,10 +15,11 @@ from rondo.api.kinds import KINDS
 
 _CRDS: Final = Path("crds")
 _CHART: Final = Path("charts/rondo")
+_BASE: Final = Path("manifests/base")
 _KUSTOMIZE: Final = Path("manifests/kustomize")
 _REFERENCE: Final = Path("docs/reference")
 
-FOLDERS: Final = (_CRDS, _CHART, _CHART / "templates/crds", _KUSTOMIZE, _REFERENCE)
+FOLDERS: Final = (_CRDS, _CHART, _CHART / "templates/crds", _BASE, _KUSTOMIZE, _REFERENCE)
 """Where generated files are, some beside files written by hand."""
 
 
@@ -33,12 +34,12 @@ def generated_files() -> Iterator[tuple[Path, str]]:
     Raises:
         SchemaError: A model cannot be represented in a CRD.
     """
-    for kind in KINDS:
-        crd = build_crd(kind)
+    crds = [build_crd(kind) for kind in KINDS]
+    for kind, crd in zip(KINDS, crds, strict=True):
         yield _CRDS / f"{kind.crd_name}.yaml", YAML_HEADER + yaml_of(crd)
         yield _CHART / "templates/crds" / f"{kind.plural}.yaml", YAML_HEADER + _template(crd)
-    resources = [f"{kind.crd_name}.yaml" for kind in KINDS]
-    yield _CRDS / "kustomization.yaml", YAML_HEADER + yaml_of({"resources": resources})
+    # Kustomize reads no file outside its folder, and `kubectl apply -f crds` would take a kustomization for an object.
+    yield _BASE / "crds.yaml", YAML_HEADER + yaml_of(*crds)
     yield _CHART / "values.yaml", values_yaml()
     yield _CHART / "values.schema.json", values_schema()
     yield _CHART / "README.md", chart_readme()
