@@ -134,7 +134,7 @@ class Cluster:
 
     def remove(self, said: Said) -> None:
         """Remove it, if it is the demo's own, and the demo's kubeconfig."""
-        if self.own and self.kind is not None:
+        if self.own and self.kind is not None and self.exists():
             follow([self.kind, "delete", "cluster", f"--name={self.name}", f"--kubeconfig={KUBECONFIG}"], said)
         shutil.rmtree(KUBECONFIG.parent, ignore_errors=True)
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import re
-import select
+import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,23 +94,28 @@ def serving(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
     )
     try:
-        yield _await_line(process, command, pattern, time.monotonic() + within)
+        yield _await_line(process, command, pattern, within)
     finally:
         process.terminate()
         process.communicate()
 
 
-def _await_line(process: subprocess.Popen[str], command: Sequence[str], pattern: str, until: float) -> re.Match[str]:
+def _await_line(process: subprocess.Popen[str], command: Sequence[str], pattern: str, within: float) -> re.Match[str]:
     said: list[str] = []
-    while process.stdout and select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
-        line = process.stdout.readline()
-        if not line:
-            raise CommandError(_failure(command, process.wait(), "".join(said)))
-        said.append(line)
-        found = re.search(pattern, line)
-        if found:
-            return found
-    raise CommandError(f"{_name(command)} was not ready in time; it said: {''.join(said) or 'nothing'}")
+    late = threading.Timer(within, process.kill)
+    late.start()
+    try:
+        for line in process.stdout or ():
+            said.append(line)
+            found = re.search(pattern, line)
+            if found:
+                return found
+        code = process.wait()
+    finally:
+        late.cancel()
+    if code == -signal.SIGKILL:
+        raise CommandError(f"{_name(command)} was not ready in {within:.0f} s; it said: {''.join(said) or 'nothing'}")
+    raise CommandError(_failure(command, code, "".join(said)))
 
 
 def _run(

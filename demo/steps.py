@@ -92,7 +92,7 @@ def _install(cluster: Cluster, images: list[Built], journal: Journal) -> None:
     if found is not None and found.get("description") != MARK:
         journal.step(f"Install: release {RELEASE} in {SYSTEM} is not the demo's; it is used as it is")
     elif found is not None and found.get("status") == "deployed" and _rendered(cluster, chart) == _deployed(cluster):
-        journal.step("Install: the chart is installed as it is now")
+        journal.step("Install: the release is up to date")
     else:
         relative = CHART.relative_to(ROOT)
         journal.step(f"Install: helm upgrade --install {RELEASE} {relative} -n {SYSTEM} {' '.join(values)}")
@@ -120,9 +120,15 @@ def _helm_or_why(cluster: Cluster, arguments: list[str]) -> None:
     try:
         _helm(cluster, *arguments)
     except CommandError as error:
+        raise CommandError(f"{error}\n{_why(cluster)}") from error
+
+
+def _why(cluster: Cluster) -> str:
+    try:
         pods = cluster.kubectl("get", "pods", f"--namespace={SYSTEM}", "--output=wide")
-        events = cluster.kubectl("get", "events", f"--namespace={SYSTEM}", "--field-selector=type=Warning")
-        raise CommandError(f"{error}\n{pods}{events}") from error
+        return pods + cluster.kubectl("get", "events", f"--namespace={SYSTEM}", "--field-selector=type=Warning")
+    except CommandError as error:
+        return str(error)
 
 
 def _release(cluster: Cluster) -> dict[str, str] | None:
@@ -135,7 +141,8 @@ def _release(cluster: Cluster) -> dict[str, str] | None:
 
 
 def _rendered(cluster: Cluster, chart: list[str]) -> str:
-    return _helm(cluster, "template", *chart).strip()
+    version = json.loads(cluster.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
+    return _helm(cluster, "template", *chart, f"--kube-version={version}").strip()
 
 
 def _deployed(cluster: Cluster) -> str:
