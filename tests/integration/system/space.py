@@ -29,7 +29,7 @@ PATIENCE = 30.0
 """Seconds that anything may take; what is slower is broken."""
 
 
-def eventually(look: Callable[[], T], what: str, *, within: float = PATIENCE, every: float = 0.05) -> T:
+def eventually(look: Callable[[], T | None], what: str, *, within: float = PATIENCE, every: float = 0.05) -> T:
     """Look until something is there, and give it.
 
     Raises:
@@ -67,8 +67,8 @@ class Plane:
     @cached_property
     def client(self) -> DynamicClient:
         """The official client, as the administrator."""
-        own: ApiClient = new_client_from_config(str(self.cluster.kubeconfig))
-        return DynamicClient(own, cache_file=str(self.kubeconfig.with_name("discovery.json")))
+        own: ApiClient = new_client_from_config(str(self.cluster.kubeconfig))  # type: ignore[no-untyped-call]
+        return DynamicClient(own, cache_file=str(self.kubeconfig.with_name("discovery.json")))  # type: ignore[no-untyped-call]
 
     def audited(self, namespace: str) -> list[Body]:
         """Give the finished requests of the operator in a namespace, but those for its Lease."""
@@ -119,7 +119,7 @@ class Space:
             return None
         return found
 
-    def list(self, kind: str, selector: str = "") -> list[Body]:
+    def items(self, kind: str, selector: str = "") -> list[Body]:
         """Give the objects of a kind, oldest first."""
         found: list[Body] = self._kind(kind).get(namespace=self.namespace, label_selector=selector).to_dict()["items"]
         return sorted(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
@@ -170,7 +170,7 @@ class Space:
             return run if "completionTime" in run.get("status", {}) else None
 
         try:
-            return eventually(look, f"run {name} to end", within=within)  # type: ignore[return-value]
+            return eventually(look, f"run {name} to end", within=within)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {json.dumps(self.run(name).get('status'))}") from None
 
@@ -189,7 +189,7 @@ class Space:
             return stage if all(stage.get(key) == value for key, value in fields.items()) else None
 
         try:
-            return eventually(look, f"stage {name} of {run} to be {fields}", within=within)  # type: ignore[return-value]
+            return eventually(look, f"stage {name} of {run} to be {fields}", within=within)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {self.stage(run, name)}") from None
 
@@ -203,22 +203,23 @@ class Space:
             return said if current and all(said.get(key) == value for key, value in fields.items()) else None
 
         try:
-            return eventually(look, f"{kind} {name} {type_} {fields}", within=within)  # type: ignore[return-value]
+            return eventually(look, f"{kind} {name} {type_} {fields}", within=within)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {(self.get(kind, name) or {}).get('status')}") from None
 
     def jobs(self, run: str, stage: str = "") -> list[Body]:
         """Give the Jobs of a run, or of one stage of it."""
-        return self.list("Job", f"rondo.dev/run={run}" + (f",rondo.dev/stage={stage}" if stage else ""))
+        return self.items("Job", f"rondo.dev/run={run}" + (f",rondo.dev/stage={stage}" if stage else ""))
 
     def pods(self, run: str, stage: str = "") -> list[Body]:
         """Give the pods of a run, or of one stage of it."""
-        return self.list("Pod", f"rondo.dev/run={run}" + (f",rondo.dev/stage={stage}" if stage else ""))
+        return self.items("Pod", f"rondo.dev/run={run}" + (f",rondo.dev/stage={stage}" if stage else ""))
 
     def running_pod(self, run: str, stage: str) -> str:
         """Wait until the run says that a stage runs, and give the name of its pod."""
         self.until_stage(run, stage, state="Running")
-        return only(pod for pod in self.pods(run, stage) if pod["status"]["phase"] == "Running")["metadata"]["name"]
+        (pod,) = (pod for pod in self.pods(run, stage) if pod["status"]["phase"] == "Running")
+        return str(pod["metadata"]["name"])
 
     def _kind(self, kind: str) -> Any:
         resource = BY_KIND[kind] if kind in BY_KIND else OTHERS[kind]
@@ -239,4 +240,4 @@ def condition(thing: Body, type_: str) -> Body:
 
 def words_of(error: ApiException) -> str:
     """Give what the API server said."""
-    return str(json.loads(error.body)["message"])
+    return str(json.loads(error.body or "{}")["message"])

@@ -94,7 +94,7 @@ def test_a_pipeline_that_cannot_run_says_where_and_why(space: Space, name: str) 
     thing = space.get("Pipeline", "p") or {}
     assert condition(thing, "Ready")["status"] == "False"
     assert condition(thing, "Stalled")["status"] == "True"
-    assert not space.list("PipelineRun")
+    assert not space.items("PipelineRun")
 
 
 def test_a_mended_pipeline_runs(space: Space) -> None:
