@@ -40,9 +40,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The main container runs, or has ended and its outputs are being stored."""
+    """The main container runs, or has ended and its outputs are being stored.
+
+    Attributes:
+        message: What it does.
+        reason: Running, or the disruption that is about to end it: its pod may be gone before anything else tells.
+    """
 
     message: str
+    reason: str = "Running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +129,13 @@ def _unfinished(pod: Object) -> Verdict:
         return Held(Cause(cause.reason, f"{cause.message}; waiting for its Job's word"), pod)
     if _phase(pod) == "Unknown":
         return Held(Cause(Reason.NODE_LOST, f"{causes.describe(pod)}: its node does not answer"), pod)
+    stopped = causes.disruption(pod)
     if _main_state(pod, "running") is not None:
-        return Runs(f"{causes.describe(pod)} is running")
+        said = Runs(f"{causes.describe(pod)} is running")
+        return said if stopped is None else Runs(f"{stopped.message}; waiting for its end", stopped.reason.value)
     if _main_state(pod, "terminated") is not None:
         return Runs(f"{causes.describe(pod)} has ended and stores its outputs")
-    cause = causes.why_waiting(pod) or Cause(Reason.STARTING, f"{causes.describe(pod)} is starting")
+    cause = stopped or causes.why_waiting(pod) or Cause(Reason.STARTING, f"{causes.describe(pod)} is starting")
     return Held(cause, pod, stuck=causes.fatal_wait(cause, pod))
 
 

@@ -134,7 +134,7 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
             return Step(done)
         case Runs():
             message = f"{_which_attempt(seen)}{verdict.message}"
-            return Step(update(seen.status, state=StageState.RUNNING, reason="Running", message=message))
+            return Step(update(seen.status, state=StageState.RUNNING, reason=verdict.reason, message=message))
         case Ended():
             return _end_attempt(seen, verdict.cause, now)
         case Held():

@@ -284,6 +284,23 @@ def test_an_evicted_pod_is_a_disruption(cluster: Cluster, operator: Operator) ->
     assert stage_of(cluster, "a")["attempt"] == 2
 
 
+def test_an_eviction_is_remembered_though_the_pod_goes_before_its_job_fails(
+    cluster: Cluster, operator: Operator
+) -> None:
+    start(cluster, operator, inline_run(job("a")))
+    pod = cluster.of_kind(POD)[0]
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
+    cluster.change(pod, status={**pod["status"], "conditions": [target]})
+    operator.settle()
+    assert (stage_of(cluster, "a")["state"], stage_of(cluster, "a")["reason"]) == ("Running", "Evicted")
+    cluster.delete(pod)
+    work = cluster.of_kind(JOB)[0]
+    cluster.change(work, status={**work["status"], "conditions": [{"type": "Failed", "status": "True"}]})
+    operator.settle()
+    advance(cluster, operator)
+    assert stage_of(cluster, "a")["attempts"][0]["reason"] == "Evicted"
+
+
 def test_an_image_that_cannot_be_pulled_is_named_and_times_out(cluster: Cluster, operator: Operator) -> None:
     cluster.create(inline_run(job("a", pendingTimeout="1m")))
     operator.settle()
