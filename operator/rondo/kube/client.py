@@ -144,10 +144,15 @@ class Client:
         """Patch an object that still has this uid.
 
         Raises:
-            ApiError: As above; `conflict` if the uid is another.
+            ApiError: As above; `not_found` also if the object of that name has another uid.
         """
         guarded = {**body, "metadata": {**body.get("metadata", {}), "uid": uid}}
-        return await self._request("PATCH", ref.resource, path_of(ref), body=guarded, content=_MERGE)
+        try:
+            return await self._request("PATCH", ref.resource, path_of(ref), body=guarded, content=_MERGE)
+        except ApiError as error:
+            if error.code == 422 and "metadata.uid" in error.message:  # so it says that the uid may not change
+                raise ApiError(404, "NotFound", f"{ref} with uid {uid} is gone") from error
+            raise
 
     async def delete(self, ref: Ref, *, uid: str, propagation: str, grace: int | None = None) -> None:
         """Delete an object if it still has this uid; one that is gone counts as deleted.

@@ -24,6 +24,9 @@ QUIET: Final = 300.0
 REMEMBERED: Final = 5_000
 WAITING: Final = 1_000
 
+FLUSH_TIMEOUT: Final = 3.0
+"""Seconds that the end of the process waits for Events."""
+
 log = logging.getLogger(__name__)
 
 
@@ -63,9 +66,11 @@ class EventRecorder:
             await self._send(ref, body)
 
     async def flush(self) -> None:
-        """Post what still waits."""
-        while not self._queue.empty():
-            await self._send(*self._queue.get_nowait())
+        """Post what still waits, for a few seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT):
+                while not self._queue.empty():
+                    await self._send(*self._queue.get_nowait())
 
     async def _send(self, ref: Ref, body: dict[str, Any]) -> None:
         try:
@@ -82,7 +87,7 @@ class EventRecorder:
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
             "metadata": {"name": name, "namespace": namespace},
-            "eventTime": now.isoformat().replace("+00:00", "Z"),
+            "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": "rondo.dev/operator",
             "reportingInstance": self.instance,
             "action": draft.action,

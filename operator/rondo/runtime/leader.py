@@ -23,6 +23,7 @@ from rondo.kube.errors import ApiError
 LEASE_SECONDS: Final = 15
 RENEW_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 2.0
+RELEASE_SECONDS: Final = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -69,21 +70,30 @@ class Elector:
         renewed = self.clock()
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            if await self._try():
+            if await self._try_within(RENEW_SECONDS - (self.clock() - renewed)):
                 renewed = self.clock()
             elif self.clock() - renewed > RENEW_SECONDS or self._seen[0] not in {"", self.identity}:
                 self.leading = False
-                raise LostError(f"lease {self.namespace}/{self.name} is held by {self._seen[0] or 'nobody'}")
+                raise LostError(f"lease {self.namespace}/{self.name} {self._loss()}")
 
     async def release(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
         self.leading = False
         try:
-            lease = await self.client.get(self._ref)
-            if lease is not None and lease["spec"].get("holderIdentity") == self.identity:
-                await self.client.replace(self._ref, {**lease, "spec": self._spec(lease, holder="", seconds=1)})
-        except ApiError as error:
-            log.info("lease was not released: %s", error)
+            async with asyncio.timeout(RELEASE_SECONDS):
+                lease = await self.client.get(self._ref)
+                if lease is not None and lease["spec"].get("holderIdentity") == self.identity:
+                    await self.client.replace(self._ref, {**lease, "spec": self._spec(lease, holder="", seconds=1)})
+        except (ApiError, TimeoutError) as error:
+            log.info("lease was not released: %r", error)
+
+    async def _try_within(self, seconds: float) -> bool:
+        """Try, but give up in time: a dead connection answers only after the session's timeout, twice the lease."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._try()
+        except TimeoutError:
+            return False
 
     async def _try(self) -> bool:
         """Take or renew the lease if that is allowed now."""
@@ -99,6 +109,12 @@ class Elector:
             log.info("lease %s/%s: %s", self.namespace, self.name, error)
             return False
         return True
+
+    def _loss(self) -> str:
+        holder = self._seen[0]
+        if holder in {"", self.identity}:
+            return f"could not be renewed for {RENEW_SECONDS:.0f} s"
+        return f"is held by {holder}"
 
     def _may_take(self, lease: dict[str, Any]) -> bool:
         spec = lease["spec"]
@@ -121,7 +137,7 @@ class Elector:
         }
 
     def _spec(self, lease: dict[str, Any], *, holder: str, seconds: int = LEASE_SECONDS) -> dict[str, Any]:
-        before, now = lease["spec"], datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        before, now = lease["spec"], datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         same = before.get("holderIdentity") == holder
         return {
             "holderIdentity": holder,

@@ -64,8 +64,12 @@ class Queue(Generic[K]):
         if not self._closed:
             self._timers[key] = loop.call_later(delay, self._due, key)
 
-    def retry(self, key: K) -> float:
+    def retry(self, key: K, *, at_least: float = 0.0) -> float:
         """Have a failing key looked at again, later each time.
+
+        Args:
+            key: The key.
+            at_least: Seconds that the API server wants to be left alone.
 
         Returns:
             The delay in seconds.
@@ -73,7 +77,7 @@ class Queue(Generic[K]):
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(FIRST_BACKOFF * 2.0 ** min(failures, 16), LONGEST_BACKOFF)
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+        delay = max(delay * random.uniform(0.8, 1.2), at_least)  # noqa: S311 - jitter is no secret
         self.add_after(key, delay)
         return delay
 

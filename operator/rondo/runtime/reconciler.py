@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,11 +69,13 @@ class Outcome:
         failed: Something failed: come back later and later.
         after: Come back after so many seconds, if nothing happens before.
         again: Come back at once.
+        pause: After a failure, seconds that the API server wants to be left alone at least.
     """
 
     failed: bool = False
     after: float | None = None
     again: bool = False
+    pause: float = 0.0
 
 
 @dataclass
@@ -96,6 +99,7 @@ class Reconciler:
     clock: Callable[[], float] = time.monotonic
     reconciles: int = 0
     _written_at: dict[Key, float] = field(default_factory=dict)
+    _pauses: dict[Key, float] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at an object once and do what its plan says.
@@ -107,7 +111,8 @@ class Reconciler:
         self.store.begin(key)
         plan = await self._plan(key)
         if plan is None:
-            self._drop(key)
+            self._written_at.pop(key, None)
+            self.store.drop(key)
             return Outcome()
         if plan.reads:
             return Outcome(failed=True)
@@ -131,18 +136,19 @@ class Reconciler:
         if thing is None:
             return Outcome()
         wait = self._wait_to_write(key, plan)
-        if plan.status is not None and wait is None:
+        if plan.status is not None and plan.status != thing.get("status") and wait is None:
             refused = await self._write_status(key, me, thing, plan.status)
             if refused is not None:
                 return refused
         failed = await self._act_all(key, plan.actions)
-        for draft in plan.events:
-            self.events.post(thing, draft)
+        if wait is None:
+            for draft in plan.events:
+                self.events.post(thing, draft)
         if plan.forget and not failed:
-            self._drop(key)
+            self._written_at.pop(key, None)
             self.store.forget_children(key, thing["metadata"]["uid"])
-        pauses = [pause for pause in (plan.requeue_after, wait) if pause is not None]
-        return Outcome(failed=failed, after=min(pauses, default=None))
+        delays = [delay for delay in (plan.requeue_after, wait) if delay is not None]
+        return Outcome(failed=failed, after=min(delays, default=None), pause=self._pauses.pop(key, 0.0))
 
     # Status -------------------------------------------------------------------------------------------------
 
@@ -161,25 +167,26 @@ class Reconciler:
             return await self._status_refused(key, me, error)
         self._written_at[key] = self.clock()
         self.store.remember_success(key, me)
-        self._take(key, me.resource, written)
+        self._take(me.resource, written, but=key)
         return None
 
     async def _status_refused(self, key: Key, me: Ref, error: ApiError) -> Outcome:
         """Take in the live object and look again at once if ours was old; remember anything else."""
-        if error.conflict or error.not_found:
-            await self._refresh(me)
+        if (error.conflict or error.not_found) and await self._refresh(me):
             return Outcome(again=True)
         log.warning("status of %s was refused: %s", me, error, extra={"key": str(key)})
         self._fail(key, me, error)
-        return Outcome(failed=True)
+        return Outcome(failed=True, pause=self._pauses.pop(key, 0.0))
 
-    async def _refresh(self, ref: Ref) -> None:
+    async def _refresh(self, ref: Ref) -> bool:
+        """Take in the live object; tell whether that was news."""
         known = self.store.get(ref)
         live = await self.client.get(ref)
         if live is not None:
-            self._take(None, ref.resource, live)
+            self._take(ref.resource, live)
         elif known is not None:
-            self.store.remove(ref.resource, known)
+            self._wake(self.store.remove(ref.resource, known, until=sys.maxsize))
+        return self.store.get(ref) is not known
 
     # Actions ------------------------------------------------------------------------------------------------
 
@@ -199,17 +206,16 @@ class Reconciler:
                 case Apply():
                     return await self._apply(key, action)
                 case MergePatch(ref, uid, body):
-                    self._take(key, ref.resource, await self.client.merge_patch(ref, uid, body))
+                    self._take(ref.resource, await self.client.merge_patch(ref, uid, body))
                 case Delete(ref, uid, propagation, grace):
                     await self.client.delete(ref, uid=uid, propagation=propagation, grace=grace)
                 case _:
                     assert_never(action)
         except ApiError as error:
-            if error.not_found and isinstance(action, MergePatch):
-                return True
-            log.info("%s of %s failed: %s", type(action).__name__, action.ref, error, extra={"key": str(key)})
-            self._fail(key, action.ref, error)
-            return False
+            if not error.not_found or not isinstance(action, MergePatch):
+                log.info("%s of %s failed: %s", type(action).__name__, action.ref, error, extra={"key": str(key)})
+                self._fail(key, action.ref, error)
+                return False
         self.store.remember_success(key, action.ref)
         return True
 
@@ -220,7 +226,7 @@ class Reconciler:
             if not error.already_exists:
                 raise
             return await self._already_there(key, action)
-        self._take(key, action.ref.resource, made)
+        self._take_child(key, action.ref, made)
         self.store.remember_success(key, action.ref, created=made["metadata"]["uid"])
         return True
 
@@ -233,7 +239,7 @@ class Reconciler:
         if not action.shared and names.controller_uid(there) != owner:
             self._conflict(key, action.ref)
             return False
-        self._take(key, action.ref.resource, there)
+        self._take_child(key, action.ref, there)
         self.store.remember_success(key, action.ref, created=there["metadata"]["uid"])
         return True
 
@@ -242,7 +248,7 @@ class Reconciler:
             self._conflict(key, action.ref)
             return False
         applied = await self.client.apply(action.ref, action.body, manager=action.manager, force=action.force)
-        self._take(key, action.ref.resource, applied)
+        self._take_child(key, action.ref, applied)
         self.store.remember_success(key, action.ref)
         return True
 
@@ -257,6 +263,7 @@ class Reconciler:
     def _fail(self, key: Key, ref: Ref, error: ApiError) -> None:
         failure = Failure(error.code, error.reason, error.message, _now())
         self.store.remember_failure(key, ref, failure)
+        self._pauses[key] = max(error.retry_after or 0.0, self._pauses.get(key, 0.0))
 
     # Reads --------------------------------------------------------------------------------------------------
 
@@ -279,17 +286,25 @@ class Reconciler:
             case _:
                 assert_never(read)
 
-    def _take(self, key: Key | None, resource: Resource, thing: Object) -> None:
-        """Take in the answer to a write: planners read their own writes, and all others concerned look at it.
+    def _take_child(self, key: Key, ref: Ref, thing: Object) -> None:
+        """Take in the answer to an action; if it is news its author looks again, even if it is nobody's by a route."""
+        before = self.store.get(ref)
+        self._take(ref.resource, thing)
+        self.store.lend(ref.resource, thing, key)
+        if self.store.get(ref) is not before:
+            self.queue.add(key)
 
-        The watch will tell it again, but that is no news then; the key that wrote it has planned with it already.
+    def _take(self, resource: Resource, thing: Object, *, but: Key | None = None) -> None:
+        """Take in the answer to a write: planners read their own writes, and all concerned look at it.
+
+        The watch will tell it again, but that is no news then.
         """
-        for other in self.store.put(resource, thing):
-            if other != key and other.resource in self.controllers:
-                self.queue.add(other)
+        self._wake(key for key in self.store.put(resource, thing) if key != but)
 
-    def _drop(self, key: Key) -> None:
-        self._written_at.pop(key, None)
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            if key.resource in self.controllers:
+                self.queue.add(key)
 
 
 def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:

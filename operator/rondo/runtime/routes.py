@@ -39,6 +39,11 @@ class Route:
     watchers: Callable[[Object, View], Iterable[Key]] = _no_watchers
     trim: Callable[[Object], Object] = _whole
 
+    @property
+    def files(self) -> bool:
+        """Whether objects of this kind belong to keys."""
+        return self.owners is not _nobody
+
 
 def itself(thing: Object, resource: Resource) -> Key:
     """Give an object's own key."""

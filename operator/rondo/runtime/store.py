@@ -27,9 +27,10 @@ class Store:
         self._routes: dict[Resource, Route] = {route.resource: route for route in routes}
         self._objects: dict[Resource, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._filed: dict[tuple[Resource, Key], dict[tuple[str, str], Object]] = defaultdict(dict)
-        self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._deleted: OrderedDict[str, int] = OrderedDict()
         self._memories: dict[Key, Memory] = {}
         self._forgotten: dict[Key, str] = {}
+        self._unwatched: dict[Key, set[tuple[Resource, tuple[str, str]]]] = defaultdict(set)
 
     # View ---------------------------------------------------------------------------------------------------
 
@@ -57,28 +58,32 @@ class Store:
         Returns:
             The keys that have to be looked at; none if it told nothing new.
         """
-        metadata = thing["metadata"]
-        name = (metadata.get("namespace", ""), metadata["name"])
+        name = _name(thing)
         known = self._objects[resource].get(name)
-        if metadata["uid"] in self._deleted or (known is not None and not _newer(thing, known)):
+        if self._is_buried(thing) or (known is not None and not _newer(thing, known)):
             return []
         route = self._routes.get(resource)
         kept = _strip(thing) if route is None else route.trim(_strip(thing))
-        if known is not None:
-            self._unfile(resource, name, known)
+        before = [] if known is None else self._unfile(resource, name, known)
         self._objects[resource][name] = kept
         keys = self._file(resource, name, kept)
-        return [] if known is not None and _same(kept, known) else keys
+        if known is not None and _same(kept, known):
+            return []
+        return keys + [owner for owner in before if owner not in keys]
 
-    def remove(self, resource: Resource, thing: Object) -> list[Key]:
-        """Take in that an object was deleted.
+    def remove(self, resource: Resource, thing: Object, *, until: int = 0) -> list[Key]:
+        """Take in that an object was deleted, or no longer matches its route's selector.
+
+        Args:
+            resource: The kind.
+            thing: The object; views that are not newer are dropped from now on.
+            until: Views up to this version are dropped too.
 
         Returns:
             The keys that have to be looked at.
         """
-        metadata = thing["metadata"]
-        self._bury(metadata["uid"])
-        name = (metadata.get("namespace", ""), metadata["name"])
+        metadata, name = thing["metadata"], _name(thing)
+        self._bury(metadata["uid"], max(_version(thing), until))
         known = self._objects[resource].get(name)
         if known is None or known["metadata"]["uid"] != metadata["uid"]:
             return []
@@ -107,7 +112,7 @@ class Store:
             and _version(known) <= int(version)
             and namespace in {"", known["metadata"].get("namespace", "")}
         ]
-        keys = [key for known in gone for key in self.remove(resource, known)]
+        keys = [key for known in gone for key in self.remove(resource, known, until=int(version))]
         return keys + [key for thing in things for key in self.put(resource, thing)]
 
     def keys(self, resource: Resource) -> list[Key]:
@@ -121,13 +126,31 @@ class Store:
             owner: Its key.
             uid: Its uid; an object of the same name that comes later is another.
         """
-        self._memories.pop(owner, None)
-        if self._forgotten.get(owner) == uid:
-            return
+        self.drop(owner)
         self._forgotten[owner] = uid
-        for resource, key in [filed for filed in self._filed if filed[1] == owner]:
-            for name in self._filed.pop((resource, key)):
-                self._objects[resource].pop(name, None)
+        for resource in self._routes:
+            for name in list(self._filed.get((resource, owner), ())):
+                if not _is_itself(owner, resource, name):
+                    self._unfile(resource, name, self._objects[resource].pop(name))
+
+    def lend(self, resource: Resource, thing: Object, key: Key) -> None:
+        """Keep an object that no watch will ever tell of only as long as the key whose work it is.
+
+        Args:
+            resource: The kind.
+            thing: The object, as a write was answered.
+            key: Whose write it was.
+        """
+        route = self._routes.get(resource)
+        if route is None or (route.files and not self._owners(resource, thing)):
+            self._unwatched[key].add((resource, _name(thing)))
+
+    def drop(self, key: Key) -> None:
+        """Drop all that is remembered of a key, and what was kept for it alone."""
+        self._memories.pop(key, None)
+        self._forgotten.pop(key, None)
+        for resource, name in self._unwatched.pop(key, ()):
+            self._objects[resource].pop(name, None)
 
     # Memory -------------------------------------------------------------------------------------------------
 
@@ -159,28 +182,35 @@ class Store:
     # Filing -------------------------------------------------------------------------------------------------
 
     def _file(self, resource: Resource, name: tuple[str, str], thing: Object) -> list[Key]:
-        keys = self._keys(resource, thing)
-        for owner in self._owners(resource, thing):
-            if owner in self._forgotten:
-                if self._is_forgotten(owner):
-                    self._objects[resource].pop(name, None)
-                    return []
-                del self._forgotten[owner]
-            self._filed[resource, owner][name] = thing
-        return keys
+        """File an object under those of its owners that still work; with none left it is not kept."""
+        keys, owners = self._keys(resource, thing), self._owners(resource, thing)
+        idle = [o for o in owners if self._is_forgotten(o) and not _is_itself(o, resource, name)]
+        for owner in owners:
+            if owner not in idle:
+                self._filed[resource, owner][name] = thing
+        if idle and len(idle) == len(owners):
+            self._objects[resource].pop(name, None)
+        return [key for key in keys if key not in idle]
 
     def _is_forgotten(self, owner: Key) -> bool:
-        """Tell whether the object that was forgotten is still the one that has the name."""
+        """Tell whether an object needs no further work; a later one of the same name does."""
+        if owner not in self._forgotten:
+            return False
         known = self._objects[owner.resource].get((owner.namespace, owner.name))
-        return known is not None and known["metadata"]["uid"] == self._forgotten[owner]
+        if known is not None and known["metadata"]["uid"] == self._forgotten[owner]:
+            return True
+        del self._forgotten[owner]
+        return False
 
-    def _unfile(self, resource: Resource, name: tuple[str, str], thing: Object) -> None:
-        for owner in self._owners(resource, thing):
+    def _unfile(self, resource: Resource, name: tuple[str, str], thing: Object) -> list[Key]:
+        owners = self._owners(resource, thing)
+        for owner in owners:
             filed = self._filed.get((resource, owner))
             if filed is not None:
                 filed.pop(name, None)
                 if not filed:
                     del self._filed[resource, owner]
+        return owners
 
     def _owners(self, resource: Resource, thing: Object) -> list[Key]:
         route = self._routes.get(resource)
@@ -190,13 +220,28 @@ class Store:
         route = self._routes.get(resource)
         return [] if route is None else [*route.owners(thing), *route.watchers(thing, self)]
 
-    def _bury(self, uid: str) -> None:
-        self._deleted[uid] = None
+    def _is_buried(self, thing: Object) -> bool:
+        """Tell whether a view is older than its object's end; a newer one has come back to the route's selector."""
+        end = self._deleted.get(thing["metadata"]["uid"])
+        return end is not None and _version(thing) <= end
+
+    def _bury(self, uid: str, version: int) -> None:
+        self._deleted[uid] = max(version, self._deleted.get(uid, 0))
         if len(self._deleted) > TOMBSTONES:
             self._deleted.popitem(last=False)
 
 
 _FRESH: Final = Memory(first_seen=True)
+
+
+def _name(thing: Object) -> tuple[str, str]:
+    metadata = thing["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _is_itself(owner: Key, resource: Resource, name: tuple[str, str]) -> bool:
+    """Tell whether an object is filed under its own key."""
+    return (owner.resource, owner.namespace, owner.name) == (resource, *name)
 
 
 def _newer(thing: Object, known: Object) -> bool:

@@ -50,14 +50,13 @@ class Workers:
         """Work until cancelled; then finish what runs, for a few seconds at most."""
         tasks = [asyncio.create_task(self._work(), name=f"worker-{index}") for index in range(self.size)]
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.wait(tasks)  # not gather: cancelling that would cancel the workers with it
         finally:
             self.queue.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_TIMEOUT):
-                    await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+            await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self) -> None:
         with contextlib.suppress(Closed):
@@ -76,13 +75,14 @@ class Workers:
             return await self.reconciler.reconcile(key)
         except ApiError as error:
             log.warning("%s: %s", key, error, extra={"key": str(key)})
+            return Outcome(failed=True, pause=error.retry_after or 0.0)
         except Exception:
             log.exception("%s: reconcile failed", key, extra={"key": str(key)})
         return Outcome(failed=True)
 
     def _put_back(self, key: Key, outcome: Outcome) -> None:
         if outcome.failed:
-            self.queue.retry(key)
+            self.queue.retry(key, at_least=outcome.pause)
         else:
             self.queue.succeed(key)
         if outcome.again:

@@ -80,7 +80,6 @@ async def test_managers_share_an_object_and_a_conflict_names_the_owner(client: C
     assert forced["data"] == {"b": "3"}
 
 
-@pytest.mark.xfail(reason="the API server answers 422 to another uid")
 async def test_a_patch_of_an_object_that_was_replaced_finds_nothing(client: Client, namespace: str) -> None:
     ref = Ref(CONFIG_MAP, namespace, "x")
     await client.create(ref, config_map("x", {"a": "1"}))

@@ -85,7 +85,6 @@ async def test_a_flood_never_waits_and_never_grows(events: Recorder) -> None:
     assert len(await events.posted()) == WAITING
 
 
-@pytest.mark.xfail(reason="flush has no limit of time")
 async def test_flushing_does_not_wait_for_an_api_server_that_does_not_answer(
     events: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

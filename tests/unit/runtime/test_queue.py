@@ -166,3 +166,13 @@ async def test_closing_wakes_all_and_gives_nothing_more() -> None:
     assert all(isinstance(end, Closed) for end in ends)
     queue.add("a")
     assert len(queue) == 0
+
+
+def test_the_api_servers_wish_counts_if_it_is_longer(loop: ManualLoop) -> None:
+    async def delays() -> tuple[float, float]:
+        queue: Queue[str] = Queue()
+        return queue.retry("a", at_least=7.0), queue.retry("b", at_least=0.001)
+
+    long, short = loop.run_until_complete(delays())
+    assert long == 7.0
+    assert short >= FIRST_BACKOFF * 0.8

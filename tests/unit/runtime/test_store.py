@@ -74,7 +74,6 @@ def test_an_object_of_the_same_name_is_another(store: Store) -> None:
     assert store.get(ref(PART, "p"))["metadata"]["uid"] == "second"  # type: ignore[index]
 
 
-@pytest.mark.xfail(reason="a uid once deleted never comes back")
 def test_an_object_that_left_the_selector_may_come_back(store: Store) -> None:
     """A watch says DELETED when a label goes, with the version of that change; the object lives on."""
     store.put(PART, part("p", 1))
@@ -83,7 +82,6 @@ def test_an_object_that_left_the_selector_may_come_back(store: Store) -> None:
     assert names_of(store.children(PART, key("a"))) == ["p"]
 
 
-@pytest.mark.xfail(reason="only the new owner is woken")
 def test_an_object_that_changes_hands_wakes_both(store: Store) -> None:
     store.put(PART, part("p", 1, of="a"))
     assert set(store.put(PART, part("p", 2, of="b"))) == {key("a"), key("b")}
@@ -229,7 +227,6 @@ def known(store: Store) -> dict[str, Object]:
 # Finished objects ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="the object itself is dropped with its children")
 def test_forgetting_drops_the_children_and_keeps_the_object(store: Store) -> None:
     store.put(TOY, toy("a"))
     store.put(PART, part("p", of="a"))
@@ -239,7 +236,6 @@ def test_forgetting_drops_the_children_and_keeps_the_object(store: Store) -> Non
     assert store.get(ref(PART, "p")) is None
 
 
-@pytest.mark.xfail(reason="the object itself is dropped with its children")
 def test_children_of_a_forgotten_object_are_not_kept_and_wake_nobody(store: Store) -> None:
     store.put(TOY, toy("a"))
     store.forget_children(key("a"), "uid-a")
@@ -247,7 +243,6 @@ def test_children_of_a_forgotten_object_are_not_kept_and_wake_nobody(store: Stor
     assert store.get(ref(PART, "late")) is None
 
 
-@pytest.mark.xfail(reason="the object itself is dropped with its children")
 def test_a_forgotten_object_is_still_seen_changing_and_going(store: Store) -> None:
     store.put(TOY, toy("a", 1))
     store.forget_children(key("a"), "uid-a")

@@ -99,7 +99,6 @@ async def test_again_and_after_bring_the_key_back() -> None:
     await stop(task)
 
 
-@pytest.mark.xfail(reason="cancelling gather cancels the workers")
 async def test_stopping_finishes_what_runs_and_begins_nothing_more() -> None:
     gate = asyncio.Event()
 
