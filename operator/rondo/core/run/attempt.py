@@ -87,7 +87,7 @@ def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str, *, told
         return _complete_without_pod(stage, job)
     if condition(job, "Failed"):
         return Ended(_why_job_failed(job, pod, told))
-    return _held_by_job(job, pod) if pod is None or _on_hold(job) else _unfinished(pod)
+    return _held_by_job(job, pod, told) if pod is None or _on_hold(job) else _unfinished(pod)
 
 
 def current_pod(job: Object, pods: Iterable[Object]) -> Object | None:
@@ -113,11 +113,15 @@ def _on_hold(job: Object) -> bool:
     return "deletionTimestamp" in job["metadata"] or bool(job["spec"].get("suspend"))
 
 
-def _held_by_job(job: Object, pod: Object | None) -> Held:
+def _held_by_job(job: Object, pod: Object | None, told: str) -> Held:
     if "deletionTimestamp" in job["metadata"]:
         return Held(Cause(Reason.DELETED, f"{_describe(job)} is being deleted"), pod)
     if job["spec"].get("suspend"):
         return Held(Cause(Reason.SUSPENDED, f"{_describe(job)} is suspended"), pod)
+    if told in causes.DISRUPTIONS:
+        reason = Reason(told)
+        words = f"the pod of {_describe(job)} {causes.words_for(reason)}; waiting for its Job's word"
+        return Held(Cause(reason, words))
     return Held(Cause(Reason.STARTING, f"{_describe(job)} has no pod yet"))
 
 

@@ -294,6 +294,9 @@ def test_an_eviction_is_remembered_though_the_pod_goes_before_its_job_fails(
     operator.settle()
     assert (stage_of(cluster, "a")["state"], stage_of(cluster, "a")["reason"]) == ("Running", "Evicted")
     cluster.delete(pod)
+    cluster.pass_time(seconds=1)
+    operator.settle()
+    assert (stage_of(cluster, "a")["state"], stage_of(cluster, "a")["reason"]) == ("Waiting", "Evicted")
     work = cluster.of_kind(JOB)[0]
     cluster.change(work, status={**work["status"], "conditions": [{"type": "Failed", "status": "True"}]})
     operator.settle()
