@@ -73,8 +73,13 @@ def lint(files: Files) -> None:
 @app.command()
 def operator() -> None:
     """Run the operator, configured by RONDO_... variables; in a cluster the chart does this."""
+    from rondo.shell.login import find_credentials  # noqa: PLC0415
     from rondo.shell.operator import main  # noqa: PLC0415
 
+    try:
+        find_credentials()
+    except (LookupError, OSError) as error:
+        raise CommandError(f"no cluster: {error}") from error
     main()
 
 

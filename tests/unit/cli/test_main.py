@@ -47,6 +47,13 @@ def test_lint_of_a_file_that_is_not() -> None:
     assert done.stderr.startswith("rondo: /nowhere/x.yaml: cannot be read")
 
 
+def test_operator_without_a_cluster_says_so_in_a_line() -> None:
+    done = rondo("operator")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rondo: no cluster: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_watch_without_a_cluster_says_what_to_set() -> None:
     done = rondo("watch")
     assert done.returncode == 2
