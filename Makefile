@@ -40,8 +40,8 @@ host: setup ## Install what a cluster on this machine needs (Debian packages), w
 # Generated files ------------------------------------------------------------------------------------------------------
 
 .PHONY: generate
-generate: setup ## Write the files that follow from the models: CRDs, chart, reference
-	$(BIN)/python -m rondo.api.generate
+generate: setup ## Write the files that follow from the models: CRDs, chart, manifests, reference
+	PATH="$$($(BIN)/python -m localcluster build):$$PATH" $(BIN)/python -m rondo.api.generate
 
 .PHONY: verify
 verify: setup ## Prove that no generated file is stale

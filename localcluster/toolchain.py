@@ -65,6 +65,13 @@ class Target:
 
 
 _VERSION = "k8s.io/component-base/version"
+_HELM_KUBE = {
+    f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}": value
+    for package in ("chartutil", "lint/rules")
+    for part, value in (("Major", "1"), ("Minor", "35"))
+}
+"""What helm takes for the cluster's version where it asks none; without it, 1.20."""
+
 TARGETS = (
     Target(
         "kube",
@@ -76,7 +83,9 @@ TARGETS = (
     Target("storage", "kube", "./cmd/storage", {}),
     Target("pause", "kube", "./cmd/pause", {}),
     Target("kwok", "tools", "sigs.k8s.io/kwok/cmd/kwok", {"sigs.k8s.io/kwok/pkg/consts.Version": _KWOK}),
-    Target("helm", "tools", "helm.sh/helm/v3/cmd/helm", {"helm.sh/helm/v3/internal/version.version": _HELM}),
+    Target(
+        "helm", "tools", "helm.sh/helm/v3/cmd/helm", {"helm.sh/helm/v3/internal/version.version": _HELM, **_HELM_KUBE}
+    ),
 )
 
 

@@ -138,7 +138,8 @@ def _unfinished(pod: Object) -> Verdict:
         said = Runs(f"{causes.describe(pod)} is running")
         return said if stopped is None else Runs(f"{stopped.message}; waiting for its end", stopped.reason.value)
     if _main_state(pod, "terminated") is not None:
-        return Runs(f"{causes.describe(pod)} has ended and stores its outputs")
+        stores = any(s["name"] == "push" for s in pod["status"].get("initContainerStatuses", ()))
+        return Runs(f"{causes.describe(pod)} has ended{' and stores its outputs' if stores else ''}")
     cause = stopped or causes.why_waiting(pod) or Cause(Reason.STARTING, f"{causes.describe(pod)} is starting")
     return Held(cause, pod, stuck=causes.fatal_wait(cause, pod))
 

@@ -87,15 +87,20 @@ class _Round:
     wiring: Wiring
     params: Mapping[str, Json]
     now: datetime
+    failed: str | None = None
+    """The first stage that has failed: nothing more starts after it."""
 
     def plan(self) -> Plan:
         before = self._stages()
         stages = dict(before)
         steps: list[Step] = []
         late = self._late()
+        self.failed = next((name for name, stage in before.items() if stage.state is StageState.FAILED), None)
         for name in self.wiring.graph.order:
             step = self._step(name, stages, late=late)
             stages[name] = step.status
+            if self.failed is None and step.status.state is StageState.FAILED:
+                self.failed = name
             steps.append(step)
         reads = tuple(read for step in steps for read in step.reads)
         if reads:
@@ -158,9 +163,8 @@ class _Round:
             if need.state.terminal and need.state is not StageState.SUCCEEDED:
                 words = f"needs {need.name}, which is {need.state.value}"
                 return Step(end(status, StageState.SKIPPED, "NeedNotMet", words, at=self.now))
-        failed = next((stage.name for stage in stages.values() if stage.state is StageState.FAILED), None)
-        if failed is not None:
-            words = f"stage {failed} has failed"
+        if self.failed is not None:
+            words = f"stage {self.failed} has failed"
             return Step(end(status, StageState.SKIPPED, "RunFailed", words, at=self.now))
         return None if all(need.state is StageState.SUCCEEDED for need in needs) else Step(status)
 
