@@ -250,7 +250,8 @@ class Memory:
     Attributes:
         failures: The last outcome of each action that failed and has not succeeded since, by its Ref. A status write
             that failed stands under the object's own Ref.
-        reads: Results of the live reads that this reconcile has made so far; never older than its start.
+        reads: Results of the live reads that this reconcile has made so far; never older than its start, but for
+            EventsAbout, which may be some seconds old (`at` says when).
         created: The uid that each successful Create of this process gave, by its Ref: a child that was created and is
             no longer there was deleted, and must not be created again.
         first_seen: True at the first reconcile of this key in this process.

@@ -190,7 +190,7 @@ class Client:
                 if response.status >= 400:
                     raise from_status(response.status, await _decode(response), response.headers.get("Retry-After"))
                 yield _lines(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             raise unreachable(error) from error
 
     async def _request(
@@ -209,12 +209,12 @@ class Client:
             async with self.session.request(
                 verb, f"{self.server}{path}", params=query, data=data, headers=headers
             ) as response:
-                answer: dict[str, Any] = await _decode(response)
+                answer = await _decode(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.requests[verb, resource.kind, 0] += 1
             raise unreachable(error) from error
         self.requests[verb, resource.kind, response.status] += 1
-        if response.status >= 400:
+        if response.status >= 400 or not isinstance(answer, dict):
             raise from_status(response.status, answer, response.headers.get("Retry-After"))
         return answer
 
@@ -231,11 +231,12 @@ def path_of(ref: Ref) -> str:
 
 
 async def _decode(response: aiohttp.ClientResponse) -> Any:
+    """Decode an answer; what is no JSON comes from something between us and the API server, and stays text."""
     body = await response.read()
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
-        return {"message": body[:200].decode(errors="replace")}
+        return body[:200].decode(errors="replace")
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

@@ -55,9 +55,10 @@ def from_status(code: int, status: Any, retry_after: str | None = None) -> ApiEr
     """
     fields = status if isinstance(status, dict) else {}
     reason = str(fields.get("reason") or f"HTTP{code}")
-    message = str(fields.get("message") or reason)
+    message = str(fields.get("message") or (status if isinstance(status, str) and status else reason))
+    code = fields["code"] if isinstance(fields.get("code"), int) else code
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-    return ApiError(int(fields.get("code") or code), reason, message, seconds)
+    return ApiError(code, reason, message, seconds)
 
 
 def unreachable(error: BaseException) -> ApiError:

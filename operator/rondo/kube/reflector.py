@@ -20,6 +20,9 @@ from rondo.kube.errors import ApiError
 INACTIVITY_TIMEOUT: Final = 75.0
 """Seconds without any event or bookmark after which a stream is dead; bookmarks come once a minute."""
 
+SHORT_STREAM: Final = 1.0
+"""Seconds; a watch that ends sooner is tried again later and later, lest it become a loop."""
+
 log = logging.getLogger(__name__)
 
 
@@ -69,8 +72,10 @@ class Reflector:
             try:
                 if not self._version:
                     await self._list()
+                begun = self.clock()
                 await self._watch()
-                attempt = 0
+                attempt = 0 if self.clock() - begun > SHORT_STREAM else attempt + 1
+                await asyncio.sleep(_pause(None, attempt))
             except ApiError as error:
                 self._after(error)
                 attempt = 0 if error.gone else attempt + 1
@@ -108,8 +113,8 @@ class Reflector:
         log.info("watch of %s ended: %s", self.selector.resource.plural, error)
 
 
-def _pause(error: ApiError, attempt: int) -> float:
+def _pause(error: ApiError | None, attempt: int) -> float:
     """Seconds before the next try: what the API server asked for, else longer each time, with jitter, 30 s at most."""
-    if error.retry_after is not None:
+    if error is not None and error.retry_after is not None:
         return error.retry_after
     return min(0.1 * 2.0 ** min(attempt, 9), 30.0) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret

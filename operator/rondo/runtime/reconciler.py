@@ -47,7 +47,13 @@ ROUNDS: Final = 4
 """Rounds of live reads within one reconcile; a planner that wants more is asked again later."""
 
 PROGRESS_INTERVAL: Final = 1.0
-"""Seconds between two writes of an object's status that only tell progress."""
+"""Seconds between two writes of an object's status that only tell progress, at least."""
+
+EVENTS_AGE: Final = 2.0
+"""Seconds for which what was read about an object's Events counts: the API server searches all of a namespace's."""
+
+PATIENCE: Final = 20.0
+"""What can wait does so for so many times as long as a status write takes at present: the API server is loaded then."""
 
 PARALLEL_CREATES: Final = 16
 
@@ -89,6 +95,7 @@ class Reconciler:
         controllers: By kind.
         events: Where Events go.
         clock: Monotonic seconds.
+        write_seconds: How long a status write takes at present; a moving average.
     """
 
     client: Client
@@ -98,8 +105,10 @@ class Reconciler:
     events: EventSink
     clock: Callable[[], float] = time.monotonic
     reconciles: int = 0
+    write_seconds: float = 0.0
     _written_at: dict[Key, float] = field(default_factory=dict)
     _pauses: dict[Key, float] = field(default_factory=dict)
+    _events: dict[EventsAbout, tuple[float, ReadResult]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at an object once and do what its plan says.
@@ -156,16 +165,19 @@ class Reconciler:
         """Give the seconds that a write of mere progress still has to wait, None if it may be made."""
         if plan.status is None or plan.status_kind is not StatusKind.PROGRESS:
             return None
-        left = self._written_at.get(key, -PROGRESS_INTERVAL) + PROGRESS_INTERVAL - self.clock()
+        interval = PROGRESS_INTERVAL + PATIENCE * self.write_seconds
+        left = self._written_at.get(key, -interval) + interval - self.clock()
         return left if left > 0 else None
 
     async def _write_status(self, key: Key, me: Ref, thing: Object, status: Object) -> Outcome | None:
         """Write a status; give the outcome of the reconcile if that was refused, None to go on."""
+        begun = self.clock()
         try:
             written = await self.client.replace_status(me, thing, status)
         except ApiError as error:
             return await self._status_refused(key, me, error)
         self._written_at[key] = self.clock()
+        self.write_seconds += (self._written_at[key] - begun - self.write_seconds) / 8
         self.store.remember_success(key, me)
         self._take(me.resource, written, but=key)
         return None
@@ -268,6 +280,18 @@ class Reconciler:
     # Reads --------------------------------------------------------------------------------------------------
 
     async def _read(self, read: Read) -> ReadResult:
+        if isinstance(read, EventsAbout):
+            return await self._read_events(read)
+        return await self._read_now(read)
+
+    async def _read_events(self, read: EventsAbout) -> ReadResult:
+        oldest = self.clock() - EVENTS_AGE - PATIENCE * self.write_seconds
+        self._events = {about: known for about, known in self._events.items() if known[0] > oldest}
+        if read not in self._events:
+            self._events[read] = self.clock(), await self._read_now(read)
+        return self._events[read][1]
+
+    async def _read_now(self, read: Read) -> ReadResult:
         try:
             return ReadResult(_now(), await self._read_value(read))
         except ApiError as error:

@@ -7,6 +7,7 @@ writes.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,8 @@ from rondo.runtime.routes import Route
 
 TOMBSTONES: Final = 10_000
 """So many uids of deleted objects are remembered."""
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -58,7 +61,14 @@ class Store:
         Returns:
             The keys that have to be looked at; none if it told nothing new.
         """
-        name = _name(thing)
+        try:
+            return self._put(resource, _name(thing), thing)
+        except Exception:
+            log.exception("%s %s/%s is left out: its route cannot read it", resource.kind, *_name(thing))
+            self._objects[resource].pop(_name(thing), None)
+            return []
+
+    def _put(self, resource: Resource, name: tuple[str, str], thing: Object) -> list[Key]:
         known = self._objects[resource].get(name)
         if self._is_buried(thing) or (known is not None and not _newer(thing, known)):
             return []

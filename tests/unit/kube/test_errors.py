@@ -26,10 +26,15 @@ def test_what_code_branches_on(code: int, body: Any, want: set[str]) -> None:
     assert {name for name in ("not_found", "already_exists", "conflict", "gone") if getattr(error, name)} == want
 
 
-@pytest.mark.parametrize("body", [None, [], "busy", {}, {"message": ""}, {"code": None}])
+@pytest.mark.parametrize("body", [None, [], {}, {"message": ""}, {"code": None}, {"code": "x"}])
 def test_a_proxys_answer_is_an_error_too(body: Any) -> None:
     error = from_status(502, body)
     assert (error.code, error.reason) == (502, "HTTP502")
+
+
+def test_a_text_is_what_is_said() -> None:
+    error = from_status(503, "<html>upstream is busy</html>")
+    assert (error.code, error.message) == (503, "<html>upstream is busy</html>")
 
 
 def test_the_code_in_the_body_wins_because_watches_send_errors_with_200() -> None:

@@ -16,6 +16,7 @@ from rondo.core.plan import (
     Create,
     Delete,
     EventDraft,
+    EventsAbout,
     EventType,
     GetLive,
     ListLive,
@@ -31,7 +32,7 @@ from rondo.kube.client import Client
 from rondo.kube.errors import ApiError
 from rondo.runtime.controller import Controller
 from rondo.runtime.queue import Queue
-from rondo.runtime.reconciler import ROUNDS, Outcome, Reconciler
+from rondo.runtime.reconciler import EVENTS_AGE, PATIENCE, PROGRESS_INTERVAL, ROUNDS, Outcome, Reconciler
 from rondo.runtime.store import Store
 from tests.unit.runtime.api import Api
 from tests.unit.runtime.things import OTHER, PART, TOY, TOY_LABEL, key, ref, routes
@@ -370,3 +371,36 @@ async def test_what_a_kind_without_a_route_was_created_is_not_kept_for_ever(worl
     world.store.remove(TOY, world.api.objects.pop(ME))
     await world.reconcile()
     assert world.store.get(ref(OTHER, "s")) is None
+
+
+# A loaded API server -------------------------------------------------------------------------------------------------
+
+
+async def test_progress_waits_longer_while_writes_take_long(world: World) -> None:
+    plain = world.api.replace_status
+
+    async def slow(*arguments: Any) -> dict[str, Any]:
+        world.time += 0.5
+        return await plain(*arguments)
+
+    world.api.replace_status = slow  # type: ignore[method-assign, assignment]
+    for index in range(40):
+        await world.reconcile(written(str(index)))
+    outcome = await world.reconcile(written("words", StatusKind.PROGRESS))
+    assert outcome.after == pytest.approx(PROGRESS_INTERVAL + PATIENCE * 0.5, rel=0.05)
+    world.api.replace_status = plain  # type: ignore[method-assign]
+    for index in range(80):
+        await world.reconcile(written(str(index)))
+    outcome = await world.reconcile(written("words", StatusKind.PROGRESS))
+    assert outcome.after == pytest.approx(PROGRESS_INTERVAL, rel=0.05)
+
+
+async def test_events_about_an_object_are_listed_once_in_a_while(world: World) -> None:
+    read = EventsAbout("team", "uid-p")
+    world.decide = lambda look: Plan(reads=(read,)) if read not in look.memory.reads else Plan()
+    for _ in range(3):
+        assert await world.reconcile() == Outcome()
+    assert world.api.calls == ["list events"]
+    world.time += EVENTS_AGE
+    await world.reconcile()
+    assert world.api.calls == ["list events"] * 2

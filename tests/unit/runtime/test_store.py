@@ -105,6 +105,16 @@ def test_a_route_trims_what_is_kept_but_not_what_is_given() -> None:
     assert "data" in given
 
 
+def test_an_object_that_its_route_cannot_read_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    store = Store([Route(PART, owners=lambda each: [key(each["metadata"]["labels"]["missing"])])])
+    assert store.replace(PART, [part("p")], "1") == []
+    assert store.put(PART, thing(PART, "q", metadata={"labels": {"missing": "a"}})) == [key("a")]
+    assert names_of(store.select(PART, "")) == ["q"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "ConfigMap team/p is left out: its route cannot read it"
+    ]
+
+
 def test_watchers_see_the_store_with_the_new_object_in_it() -> None:
     def watchers(each: Object, view: View) -> list[Any]:
         assert view.get(ref(PART, each["metadata"]["name"])) is not None
