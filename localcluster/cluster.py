@@ -129,7 +129,7 @@ def up(spec: ClusterSpec, report: Report = _silent) -> Cluster:
     programs = toolchain.programs(report)
     own = places(spec.name)
     with locks.held(_lock(spec.name)):
-        layout = Layout(_settle(spec, programs, own), own)
+        layout = Layout(_settle(spec, programs, own, report), own)
         if startup.is_up(layout):
             report(f"cluster {spec.name!r} is already running")
             return Cluster(layout)
@@ -199,7 +199,7 @@ def _lock(name: str) -> Path:
     return state_root() / f"{check_name(name)}.lock"
 
 
-def _settle(spec: ClusterSpec, programs: Path, own: Places) -> Record:
+def _settle(spec: ClusterSpec, programs: Path, own: Places, report: Report) -> Record:
     """Return the cluster's record, made before anything else so that `down` always has it."""
     record = read_record(own.record)
     if record is not None:
@@ -208,7 +208,7 @@ def _settle(spec: ClusterSpec, programs: Path, own: Places) -> Record:
         return record
     with locks.held(state_root() / ".ports.lock"):
         others = [other.layout for name in names() if (other := find(name)) is not None]
-        host.check_vacant(spec, own, others)
+        host.make_vacant(spec, own, others, report)
         ports = choose_ports(spec.name, {other.ports.base for other in others})
         record = Record(spec, ports, programs, network.read_ip_forward() if spec.full_node else None)
         _check_flags(Layout(record, own))

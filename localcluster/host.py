@@ -25,8 +25,11 @@ _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
 
 
-def check_vacant(spec: ClusterSpec, own: Places, others: Iterable[Layout]) -> None:
-    """Check that a new full node has the host to itself.
+def make_vacant(spec: ClusterSpec, own: Places, others: Iterable[Layout], report: Report) -> None:
+    """Make sure that a new full node has the host to itself.
+
+    What is left of a cluster that died with its state elsewhere, as that of a test run that was killed, is taken out of
+    the way; its files stay for a `down` of its own.
 
     Raises:
         LocalClusterError: Another one has it; the text says who or what. Or its folder's path is too long for sockets.
@@ -43,6 +46,7 @@ def check_vacant(spec: ClusterSpec, own: Places, others: Iterable[Layout]) -> No
                 f"{addresses.PODS}; take it down first (`localcluster down --name {other.spec.name}`), "
                 "or add --control-plane-only",
             )
+    remove_wrecks(report)
     if found := network.occupied():
         raise LocalClusterError(
             f"cluster {spec.name!r}: taken by somebody else on this machine: {'; '.join(found)}; remove it first",
@@ -79,6 +83,19 @@ def clean(name: str, own: Places, report: Report) -> None:
     cgroups.remove(name)
     network.clean(name, record.ip_forward if record else None)
     _remove_strays(own)
+
+
+def remove_wrecks(report: Report) -> None:
+    """Take what is left of clusters that have no process any more out of the way.
+
+    Their mounts tell where they were; a network namespace that is mounted keeps its interface on the host.
+    """
+    alive = processes.find_folders()
+    for folder in mounts.folders(Places(Path()).record.name) - alive:
+        report(f"taking down what is left of the cluster in {folder}")
+        clean(folder.name, Places(folder), report)
+    for name in set(network.clusters()) - {folder.name for folder in alive}:
+        network.clean(name, ip_forward=None)
 
 
 def _remove_strays(own: Places) -> None:

@@ -16,6 +16,12 @@ def parse(table: str, folder: Path) -> list[Path]:
     return [point for point in reversed(points) if point.is_relative_to(folder)]
 
 
+def folders(file: str) -> set[Path]:
+    """Return every folder that holds such a file and has something mounted below it."""
+    above = {parent for point in parse(_TABLE.read_text(), Path("/")) for parent in point.parents}
+    return {folder for folder in above if (folder / file).is_file()}
+
+
 def unmount_all(folder: Path) -> None:
     """Unmount everything at or below the folder.
 

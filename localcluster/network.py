@@ -67,6 +67,12 @@ def occupied() -> list[str]:
     return found + [f"address {addresses.GATEWAY} on {link}" for link in _links_with_gateway()]
 
 
+def clusters() -> list[str]:
+    """Return the names of the clusters whose table is in the host's network, whoever made them."""
+    prefix = addresses.table("")
+    return [name.removeprefix(prefix) for family, name in _tables() if family == "ip" and name.startswith(prefix)]
+
+
 def _wait_for_pods_interfaces() -> None:
     """Wait for the kernel to take the pods' interfaces away, some time after their network namespaces."""
     deadline = time.monotonic() + 20

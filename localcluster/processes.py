@@ -72,6 +72,12 @@ def find_all(folder: Path) -> list[Process]:
     return [process for process in found if process is not None]
 
 
+def find_folders() -> set[Path]:
+    """Return the folders of all clusters that have a living process on this machine."""
+    marks = (_marks(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit())
+    return {Path(folder) for each in marks if (folder := each.get(FOLDER_MARK))}
+
+
 def find_components(folder: Path) -> dict[str, Process]:
     """Return the cluster's running components by their names."""
     return {process.component: process for process in find_all(folder) if process.leader}

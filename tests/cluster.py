@@ -12,9 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from localcluster import toolchain
+from localcluster import cluster, startup, toolchain
 from localcluster.cli import main as localcluster
 
+NAME = "rondo-e2e"
 KIND_SHIM = Path(__file__).resolve().parents[1] / "localcluster" / "bin" / "kind"
 
 
@@ -32,15 +33,27 @@ def prepare() -> int:
     return localcluster(["install-deps"]) or localcluster(["build"])
 
 
-def options(cluster: str) -> list[str]:
-    """Give pytest's options for a kind of cluster: `auto` or `current`."""
-    if cluster == "current":
+def options(which: str) -> list[str]:
+    """Give pytest's options for a cluster: `auto` or `current`."""
+    if which == "current":
         return ["--current-cluster"]
     if docker_answers():
         programs = [("--kind-bin", shutil.which("kind")), ("--kind-kubectl-bin", shutil.which("kubectl"))]
         return [f"{option}={path}" for option, path in programs if path]
-    kubectl = toolchain.programs(lambda text: print(text, file=sys.stderr)) / "kubectl"
-    return [f"--kind-bin={KIND_SHIM}", f"--kind-kubectl-bin={kubectl}", "--cluster-name=rondo-e2e"]
+    _remove_wreck()
+    kubectl = toolchain.programs(_tell) / "kubectl"
+    return [f"--kind-bin={KIND_SHIM}", f"--kind-kubectl-bin={kubectl}", f"--cluster-name={NAME}"]
+
+
+def _remove_wreck() -> None:
+    """Take down what a killed test run left of its cluster: pytest-kind would take it for one that runs."""
+    left = cluster.find(NAME)
+    if left is not None and not startup.is_up(left.layout):
+        cluster.down(NAME, _tell)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def main(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localcluster import images, places
+from localcluster import host, images, places
 
 POD_IMAGE = "localhost/rondo-tests/pod:1"
 POD_SOURCE = Path(__file__).parent / "pod" / "main.go"
@@ -15,7 +15,8 @@ POD_SOURCE = Path(__file__).parent / "pod" / "main.go"
 
 @pytest.fixture(scope="session", autouse=True)
 def state_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the tests' clusters apart from those of whoever runs them."""
+    """Keep the tests' clusters apart from those of whoever runs them, and from what killed test runs left."""
+    host.remove_wrecks(print)
     folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(places.STATE_VARIABLE, str(folder))

@@ -74,6 +74,22 @@ def test_a_record_that_cannot_be_read_does_not_stop_down() -> None:
     )
 
 
+def test_a_dead_cluster_whose_state_is_elsewhere_does_not_stop_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = gather(NAME)
+    kill_up_at("kubelet")
+    processes.kill_all(places.places(NAME).folder)
+    with monkeypatch.context() as patch:
+        patch.setenv(places.STATE_VARIABLE, str(tmp_path))
+        try:
+            cluster.up(ClusterSpec(name="other"))
+        finally:
+            cluster.down("other")
+    cluster.down(NAME)
+    assert gather(NAME) == before
+
+
 def test_kind_creates_and_deletes_a_whole_node(tmp_path: Path) -> None:
     before = gather(NAME)
     file = tmp_path / "kubeconfig"
