@@ -23,7 +23,12 @@ class Closed(Exception):  # noqa: N818 - an end, not an error
 
 
 class Queue(Generic[K]):
-    """A queue of keys; use it from one event loop only."""
+    """A queue of keys; use it from one event loop only.
+
+    Attributes:
+        adds: How many keys were put into it so far.
+        retries: How many of them because they had failed.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[K] = deque()
@@ -34,6 +39,8 @@ class Queue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._news = asyncio.Event()
         self._closed = False
+        self.adds = 0
+        self.retries = 0
 
     def __len__(self) -> int:
         """Count the keys that wait for a worker now."""
@@ -46,6 +53,7 @@ class Queue(Generic[K]):
         if key in self._working:
             self._again.add(key)
             return
+        self.adds += 1
         self._queued.add(key)
         self._waiting.append(key)
         self._news.set()
@@ -74,6 +82,7 @@ class Queue(Generic[K]):
         Returns:
             The delay in seconds.
         """
+        self.retries += 1
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(FIRST_BACKOFF * 2.0 ** min(failures, 16), LONGEST_BACKOFF)

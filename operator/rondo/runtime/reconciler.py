@@ -83,6 +83,15 @@ class Outcome:
     again: bool = False
     pause: float = 0.0
 
+    @property
+    def name(self) -> str:
+        """What metrics call it, as controller-runtime does."""
+        if self.failed:
+            return "error"
+        if self.again:
+            return "requeue"
+        return "success" if self.after is None else "requeue_after"
+
 
 @dataclass
 class Reconciler:
@@ -104,7 +113,6 @@ class Reconciler:
     controllers: Mapping[Resource, Controller[Any]]
     events: EventSink
     clock: Callable[[], float] = time.monotonic
-    reconciles: int = 0
     write_seconds: float = 0.0
     _written_at: dict[Key, float] = field(default_factory=dict)
     _pauses: dict[Key, float] = field(default_factory=dict)
@@ -116,7 +124,6 @@ class Reconciler:
         Raises:
             Exception: A planner has a bug; the worker logs it and backs off.
         """
-        self.reconciles += 1
         self.store.begin(key)
         plan = await self._plan(key)
         if plan is None:

@@ -129,6 +129,10 @@ class Store:
         """Give the keys of all objects of a kind."""
         return [Key(resource, namespace, name) for namespace, name in self._objects[resource]]
 
+    def counts(self) -> Mapping[Resource, int]:
+        """Count the objects of each kind."""
+        return {resource: len(objects) for resource, objects in self._objects.items()}
+
     def forget_children(self, owner: Key, uid: str) -> None:
         """Drop what is filed under an object that needs no further work, and keep nothing more of it.
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -33,13 +34,22 @@ class Workers:
         reconciler: What is done with them.
         size: How many workers.
         clock: Monotonic seconds.
+        results: How many reconciles there were, by kind and result: `success`, `error`, `requeue`, `requeue_after`.
+        seconds: How long they took in all, by kind.
     """
 
     queue: Queue[Key]
     reconciler: Reconciler
     size: int = WORKERS
     clock: Callable[[], float] = time.monotonic
+    results: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _busy: dict[Key, float] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> int:
+        """How many workers have something to do."""
+        return len(self._busy)
 
     @property
     def longest(self) -> float:
@@ -66,7 +76,7 @@ class Workers:
                 try:
                     self._put_back(key, await self._reconcile(key))
                 finally:
-                    del self._busy[key]
+                    self.seconds[key.resource.kind] += self.clock() - self._busy.pop(key)
                     self.queue.done(key)
 
     async def _reconcile(self, key: Key) -> Outcome:
@@ -81,6 +91,7 @@ class Workers:
         return Outcome(failed=True)
 
     def _put_back(self, key: Key, outcome: Outcome) -> None:
+        self.results[key.resource.kind, outcome.name] += 1
         if outcome.failed:
             self.queue.retry(key, at_least=outcome.pause)
         else:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from rondo.runtime.engine import Engine
+from rondo.runtime.workers import Workers
 
 
 @dataclass
@@ -54,13 +55,45 @@ class EngineCollector(Collector):
         yield leading
         if engine is None:
             return
-        yield GaugeMetricFamily("workqueue_depth", "Keys that wait for a worker.", value=len(engine.queue))
-        total = CounterMetricFamily("controller_runtime_reconcile", "Reconciles.", value=engine.reconciler.reconciles)
-        yield total
-        requests = CounterMetricFamily("rest_client_requests", "Requests.", labels=["method", "kind", "code"])
-        for (verb, kind, code), count in engine.client.requests.items():
-            requests.add_metric([verb, kind, str(code)], count)
-        yield requests
+        yield from _of_queue(engine)
+        yield from _of_workers(engine.workers)
+        yield from _of_api(engine)
+
+
+def _of_queue(engine: Engine) -> Iterator[Metric]:
+    queue = engine.queue
+    yield GaugeMetricFamily("workqueue_depth", "Keys that wait for a worker.", value=len(queue))
+    yield CounterMetricFamily("workqueue_adds", "Keys that were put into the queue.", value=queue.adds)
+    yield CounterMetricFamily("workqueue_retries", "Keys that were put back after a failure.", value=queue.retries)
+    longest = engine.workers.longest
+    yield GaugeMetricFamily("workqueue_longest_running_processor_seconds", "The longest running look.", value=longest)
+
+
+def _of_workers(workers: Workers) -> Iterator[Metric]:
+    yield GaugeMetricFamily("controller_runtime_max_concurrent_reconciles", "Workers.", value=workers.size)
+    yield GaugeMetricFamily("controller_runtime_active_workers", "Workers that work.", value=workers.busy)
+    total = CounterMetricFamily("controller_runtime_reconcile", "Reconciles.", labels=["controller", "result"])
+    errors = CounterMetricFamily("controller_runtime_reconcile_errors", "Failed reconciles.", labels=["controller"])
+    times = SummaryMetricFamily("controller_runtime_reconcile_time_seconds", "Their time.", labels=["controller"])
+    for (kind, result), count in workers.results.items():
+        total.add_metric([kind, result], count)
+    for kind, seconds in workers.seconds.items():
+        errors.add_metric([kind], workers.results[kind, "error"])
+        times.add_metric([kind], sum(n for (of, _), n in workers.results.items() if of == kind), seconds)
+    yield from (total, errors, times)
+
+
+def _of_api(engine: Engine) -> Iterator[Metric]:
+    requests = CounterMetricFamily("rest_client_requests", "Requests.", labels=["method", "kind", "code"])
+    for (verb, kind, code), count in engine.client.requests.items():
+        requests.add_metric([verb, kind, str(code)], count)
+    silence = GaugeMetricFamily("rondo_watch_silence_seconds", "Since a watch last gave anything.", labels=["kind"])
+    for reflector in engine.reflectors:
+        silence.add_metric([reflector.selector.resource.kind], reflector.silence)
+    objects = GaugeMetricFamily("rondo_store_objects", "Objects in memory.", labels=["kind"])
+    for resource, count in engine.store.counts().items():
+        objects.add_metric([resource.kind], count)
+    yield from (requests, silence, objects)
 
 
 async def serve(health: Health, port: int) -> web.AppRunner:

@@ -55,7 +55,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         watch_namespaces=tuple(filter(None, read.text("RONDO_WATCH_NAMESPACES", "").split(","))),
         leader_election=read.flag("RONDO_LEADER_ELECTION", default=True),
         lease=read.text("RONDO_LEASE", "rondo"),
-        identity=read.text("RONDO_IDENTITY", socket.gethostname()),
+        identity=read.text("RONDO_IDENTITY", f"{socket.gethostname()}-{os.getpid()}"),
         log_format=read.choice("RONDO_LOG_FORMAT", "text", ("json", "text")),
         log_level=read.choice("RONDO_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         probe_port=read.number("RONDO_PROBE_PORT", 8080),

@@ -25,9 +25,9 @@ def deploy(name: str, *needs: str, model: str = "m", **spec: Any) -> Body:
     return {"name": name, "needs": list(needs), "deploy": {"name": model, "spec": spec or MODEL}}
 
 
-def chain(length: int, **fields: Any) -> list[Body]:
-    """Give job stages `s0`, `s1`..., each of which needs the one before."""
-    return [job(f"s{i}", *([f"s{i - 1}"] if i else []), **fields) for i in range(length)]
+def chain(length: int, *after: str) -> list[Body]:
+    """Give job stages `s0`, `s1`..., each of which needs the one before, and the first those given."""
+    return [job(f"s{i}", *([f"s{i - 1}"] if i else after)) for i in range(length)]
 
 
 def pipeline(name: str, *stages: Body, **spec: Any) -> Body:
