@@ -37,6 +37,11 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-ann
 host: setup ## Install what a cluster on this machine needs (Debian packages), where no Docker engine answers
 	$(BIN)/python -m tests.cluster prepare
 
+.PHONY: control-plane
+control-plane: setup # Kubernetes' programs, for the tests against a real API server
+	$(BIN)/python -m localcluster install-deps
+	$(BIN)/python -m localcluster build
+
 # Generated files ------------------------------------------------------------------------------------------------------
 
 .PHONY: generate
@@ -57,15 +62,15 @@ lint: setup ## Style, types and layers
 	$(BIN)/lint-imports
 
 .PHONY: unit
-unit: setup ## Unit and component tests: no cluster
+unit: setup ## Unit tests: no cluster
 	$(BIN)/pytest tests/unit --cov --cov-report=term:skip-covered
 
 .PHONY: integration
-integration: setup host ## Tests against a real API server
+integration: setup control-plane ## Tests against a real API server
 	$(BIN)/pytest tests/integration
 
 .PHONY: localcluster
-localcluster: setup host ## Tests of the cluster that runs where no Docker engine answers
+localcluster: setup control-plane ## Tests of the cluster that runs where no Docker engine answers
 	$(BIN)/pytest tests/localcluster
 
 .PHONY: e2e
@@ -76,7 +81,7 @@ e2e: setup host ## End-to-end tests: the operator from its image, pods on a real
 test: lint verify unit integration localcluster e2e ## Everything that CI checks
 
 .PHONY: bench
-bench: setup host ## Speed and memory, as tables
+bench: setup control-plane ## Speed and memory, as tables
 	$(BIN)/python -m tests.bench
 
 # For people -----------------------------------------------------------------------------------------------------------
