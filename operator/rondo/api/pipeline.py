@@ -27,6 +27,7 @@ from rondo.api.status import ConditionStatus
 
 MAX_STAGES = 200
 MAX_NEEDS = 32
+MAX_FINALLY = 20
 
 
 class ParamType(StrEnum):
@@ -113,6 +114,13 @@ class Workspace(Model):
     )
 
 
+class OnOOM(Model):
+    """More memory for the attempt after one that was killed for memory."""
+
+    factor: Annotated[float, Field(gt=1, le=10, description="Memory of the next attempt, as a multiple.")] = 2
+    max: Annotated[IntOrString, Field(description="The most that an attempt gets, such as `128Gi`.")]
+
+
 class Retry(Model):
     """When a failed attempt of a stage is followed by another. Disruptions are not charged to `limit`."""
 
@@ -134,6 +142,14 @@ class Retry(Model):
             description="Retry also these reasons, such as OOMKilled. With exitCodes or reasons, nothing else is.",
         ),
     ] = []
+    on_oom: Annotated[
+        OnOOM | None,
+        Field(
+            alias="onOOM",
+            description="After an OOM kill the next attempt gets more memory (requests and limits); "
+            "such an attempt is retried whatever exitCodes and reasons say, within `limit`.",
+        ),
+    ] = None
     max_disruptions: Annotated[
         int, Field(ge=0, le=1000, description="Evictions, preemptions, lost nodes and deleted Jobs survived.")
     ] = 20
@@ -191,6 +207,9 @@ class Result(Model):
     name: Annotated[Identifier, Field(description="Key in the JSON object.")]
     type: Annotated[ParamType, Field(description="JSON type of its value.")] = ParamType.STRING
     description: Annotated[str, Field(max_length=1024, description="What it tells.")] = ""
+    default: Annotated[
+        AnyJson, Field(description="Value where the stage is skipped or writes none; without it a value is required.")
+    ] = None
 
 
 class Output(Model):
@@ -223,17 +242,47 @@ class Gate(Model):
     checks: Annotated[list[Check], Field(min_length=1, max_length=32, description="All of them must be true.")]
 
 
+class DeployState(StrEnum):
+    """Whether the target shall be there."""
+
+    PRESENT = "Present"
+    ABSENT = "Absent"
+
+
+class DeployFailure(StrEnum):
+    """What becomes of the target when it does not get Ready."""
+
+    ROLLBACK = "Rollback"
+    KEEP = "Keep"
+
+
 class Deploy(Model):
-    """Creates or updates a ModelDeployment of this namespace and waits until it is Ready."""
+    """Creates or updates a ModelDeployment of this namespace and waits until it is Ready, or removes it."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule(
+                "(self.state == 'Absent') != has(self.spec)",
+                "give spec; only with state: Absent, which removes the target, leave it out",
+            )
+        )
+    }
 
     name: Annotated[ObjectName, Field(description="Name of the ModelDeployment; it has no owner and outlives the run.")]
+    state: Annotated[DeployState, Field(description="Absent removes the target, if this pipeline created it.")] = (
+        DeployState.PRESENT
+    )
     spec: Annotated[
-        AnyObject,
+        AnyObject | None,
         Field(description="Fields of its spec; references are replaced. Only these are set, and never by force."),
-    ]
+    ] = None
+    on_failure: Annotated[
+        DeployFailure,
+        Field(description="Rollback sets the fields to what they were before, if the target does not get Ready."),
+    ] = DeployFailure.ROLLBACK
 
 
-_ONE_KIND = "[has(self.job), has(self.gate), has(self.deploy)].filter(x, x).size() == 1"
+_ONE_KIND = "[has(self.job), has(self.gate), has(self.deploy), has(self.wait)].filter(x, x).size() == 1"
 
 
 class Stage(Model):
@@ -241,16 +290,17 @@ class Stage(Model):
 
     model_config = {
         "json_schema_extra": rules(
-            rule(_ONE_KIND, "a stage has exactly one of job, gate, deploy"),
+            rule(_ONE_KIND, "a stage has exactly one of job, gate, deploy, wait"),
             rule(
                 "has(self.job) || !(has(self.inputs) || has(self.results) || has(self.outputs) || has(self.retry))",
                 "inputs, results, outputs and retry belong to a job",
             ),
             rule(
-                "!has(self.gate) || !(has(self.timeout) || has(self.pendingTimeout))",
-                "a gate is decided at once and takes no timeout",
+                "!(has(self.gate) || has(self.wait)) || !(has(self.timeout) || has(self.pendingTimeout))",
+                "a gate is decided at once and a wait ends by itself: neither takes a timeout",
             ),
             rule("!has(self.needs) || !(self.name in self.needs)", "a stage cannot need itself", path=".needs"),
+            rule("!has(self.after) || !(self.name in self.after)", "a stage cannot be after itself", path=".after"),
         )
     }
 
@@ -263,9 +313,29 @@ class Stage(Model):
             description="Stages that must have succeeded; those that are referred to need not be listed.",
         ),
     ] = []
+    after: Annotated[
+        list[StageName],
+        Field(
+            max_length=MAX_NEEDS,
+            json_schema_extra=SET,
+            description="Stages that must have ended, whatever their outcome; it starts also when one has failed.",
+        ),
+    ] = []
+    when: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=2048,
+            description="CEL over params, stages and run; false skips the stage and what needs it.",
+        ),
+    ] = None
+    continue_on_failure: Annotated[
+        bool, Field(description="Its failure fails neither the run nor what is only after it.")
+    ] = False
     job: Annotated[Job | None, Field(description="Runs a container.")] = None
     gate: Annotated[Gate | None, Field(description="Checks params and results.")] = None
     deploy: Annotated[Deploy | None, Field(description="Deploys a model.")] = None
+    wait: Annotated[Duration | None, Field(description="Does nothing for so long.")] = None
     inputs: Annotated[
         list[Input],
         Field(max_length=32, json_schema_extra=named_list("path"), description="Artifacts to read."),
@@ -295,6 +365,14 @@ class PipelineResult(Model):
     value: Annotated[str, Field(max_length=1024, description="A reference, such as `$(stages.STAGE.results.NAME)`.")]
 
 
+class OnStageFailure(StrEnum):
+    """What happens to the other stages when one has failed."""
+
+    FINISH = "Finish"
+    CANCEL = "Cancel"
+    CONTINUE = "Continue"
+
+
 class PipelineSpec(Model):
     """Stages from data to production, and when they run."""
 
@@ -304,6 +382,13 @@ class PipelineSpec(Model):
     run: Annotated[RunPolicy, Field(description="When runs start and with what.")] = RunPolicy()
     timeout: Annotated[Duration | None, Field(description="Limit of a whole run.")] = None
     history: Annotated[History, Field(description="How many finished runs are kept.")] = History()
+    on_stage_failure: Annotated[
+        OnStageFailure,
+        Field(
+            description="Finish: what runs goes on to its end, nothing else starts. Cancel: what runs is stopped. "
+            "Continue: all that does not need the failed stage goes on."
+        ),
+    ] = OnStageFailure.FINISH
     workspace: Annotated[Workspace | None, Field(description="A volume shared by the stages of a run.")] = None
     defaults: Annotated[Defaults, Field(description="For stages that say nothing themselves.")] = Defaults()
     stages: Annotated[
@@ -315,6 +400,15 @@ class PipelineSpec(Model):
             description="The steps; their order in the list means nothing.",
         ),
     ]
+    finally_: Annotated[
+        list[Stage],
+        Field(
+            alias="finally",
+            max_length=MAX_FINALLY,
+            json_schema_extra=named_list(),
+            description="Stages that run when all others have ended, also after failure, cancel and timeout.",
+        ),
+    ] = []
     results: Annotated[
         list[PipelineResult],
         Field(max_length=32, json_schema_extra=named_list(), description="Values of the whole run."),

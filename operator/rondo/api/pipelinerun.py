@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rondo.api.base import AnyJson, Model, ObjectName, StageName, StatusModel, named_list, rule, rules
-from rondo.api.pipeline import PipelineSpec
+from rondo.api.base import SET, AnyJson, Model, ObjectName, StageName, StatusModel, named_list, rule, rules
+from rondo.api.pipeline import MAX_STAGES, PipelineSpec
 from rondo.api.status import ConditionStatus
 
 
@@ -27,12 +27,41 @@ class PipelineRef(Model):
     spec: Annotated[PipelineSpec | None, Field(description="A pipeline written in place.")] = None
 
 
+class RunState(StrEnum):
+    """What the user wants of a run."""
+
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    CANCELLED = "Cancelled"
+
+
+def _frozen(field: str) -> dict[str, str | bool]:
+    """Write the rule that an optional field cannot be set, changed or removed."""
+    return rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field} of a run cannot be changed: create another PipelineRun",
+        path=f".{field}",
+    )
+
+
 class PipelineRunSpec(Model):
-    """What is run, with which values. It never changes."""
+    """What is run, with which values. Only `state` can be changed."""
 
     model_config = {
         "json_schema_extra": rules(
-            rule("self == oldSelf", "the spec of a run cannot be changed: create another PipelineRun"),
+            rule(
+                "self.pipeline == oldSelf.pipeline",
+                "pipeline of a run cannot be changed: create another PipelineRun",
+                path=".pipeline",
+            ),
+            *(_frozen(field) for field in ("params", "targets", "retryOf", "rerunFrom")),
+            rule(
+                "oldSelf.state != 'Cancelled' || self.state == 'Cancelled'",
+                "a cancelled run does not go on: create another with retryOf",
+                path=".state",
+            ),
+            rule("!has(self.rerunFrom) || has(self.retryOf)", "rerunFrom belongs to retryOf", path=".rerunFrom"),
+            rule("!has(self.params) || !has(self.retryOf)", "a retry takes the params of its run", path=".params"),
         )
     }
 
@@ -40,6 +69,36 @@ class PipelineRunSpec(Model):
     params: Annotated[
         dict[str, AnyJson], Field(max_length=64, description="Values of params; unknown ones are refused.")
     ] = {}
+    state: Annotated[
+        RunState,
+        Field(
+            description="Paused: nothing new starts. Cancelled: what runs is stopped, then `finally` runs; "
+            "there is no way back."
+        ),
+    ] = RunState.RUNNING
+    targets: Annotated[
+        list[StageName],
+        Field(
+            max_length=MAX_STAGES,
+            json_schema_extra=SET,
+            description="Only these stages and what they wait for; the others are skipped.",
+        ),
+    ] = []
+    retry_of: Annotated[
+        ObjectName | None,
+        Field(
+            description="A finished run of the same pipeline: its frozen copy runs again with its params, "
+            "and what has succeeded there is taken over."
+        ),
+    ] = None
+    rerun_from: Annotated[
+        list[StageName],
+        Field(
+            max_length=MAX_STAGES,
+            json_schema_extra=SET,
+            description="With retryOf: these stages and all that follow run again, even if they succeeded.",
+        ),
+    ] = []
 
 
 class StageState(StrEnum):
@@ -102,9 +161,13 @@ class StageStatus(StatusModel):
     ] = None
     failures: Annotated[int, Field(description="Attempts that failed by their own fault.")] = 0
     disruptions: Annotated[int, Field(description="Attempts that were disrupted.")] = 0
+    oom_kills: Annotated[int, Field(alias="oomKills", description="Attempts that were killed for memory.")] = 0
     attempts: Annotated[list[Attempt], Field(description="The last attempts that ended without success.")] = []
     results: Annotated[dict[str, AnyJson], Field(description="Values that it gave.")] = {}
     outputs: Annotated[dict[str, StoredOutput], Field(description="Artifacts that it made.")] = {}
+    previous: Annotated[
+        AnyJson, Field(description="What a deploy stage found in the fields that it sets, for its rollback.")
+    ] = None
 
 
 class PipelineRunStatus(StatusModel):

@@ -34,8 +34,9 @@ _STRING: Final = re.compile(
     r"""[rRbB]{0,2}('''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""", re.DOTALL
 )
 _MACRO: Final = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(")
-_STAGE: Final = re.compile(r"(?<![\w.])stages\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)(?:\s*\.\s*(\w+)(?:\s*\.\s*(\w+))?)?")
-_PARAM: Final = re.compile(r"(?<![\w.])params\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)")
+_PATH: Final = re.compile(r"(?<![\w.])(params|run|stages)((?:\s*\.\s*[A-Za-z_]\w*+(?!\s*\())+)")
+_LENGTHS: Final = {"params": 2, "run": 2, "stages": 4}
+"""Parts of a path that name something; what follows is within a value."""
 
 
 class ExpressionError(Exception):
@@ -99,14 +100,30 @@ def evaluate_bool(text: str, variables: Mapping[str, Json]) -> bool:
     return value
 
 
+def paths_in(text: str) -> set[tuple[str, ...]]:
+    """Find what an expression refers to: `(params, NAME)`, `(run, NAME)`, `(stages, NAME, PART, KEY)`.
+
+    Names of stages are as in CEL, with `_` for hyphens. A path of a stage may be shorter.
+    """
+    found = set()
+    for match in _PATH.finditer(_without_strings(text)):
+        parts = (match[1], *(part.strip() for part in match[2].split(".")[1:]))
+        length = 3 if parts[2:3] in {("state",), ("url",)} else _LENGTHS[match[1]]
+        found.add(parts[:length])
+    return found
+
+
 def stages_in(text: str) -> set[tuple[str, str, str]]:
     """Find what an expression refers to as `stages.NAME.PART.KEY`, with `_` for hyphens; parts may be empty."""
-    return {(m[1], m[2] or "", m[3] or "") for m in _STAGE.finditer(_without_strings(text))}
+    padded = ((*path[1:], "", "") for path in paths_in(text) if path[0] == "stages")
+    return {(name, part, key) for name, part, key, *_ in padded}
 
 
-def params_in(text: str) -> set[str]:
-    """Find the parameters that an expression refers to as `params.NAME`."""
-    return {m[1] for m in _PARAM.finditer(_without_strings(text))}
+def is_opaque(text: str, variable: str) -> bool:
+    """Tell whether an expression uses a variable as a whole, so that nobody can tell what it depends on."""
+    plain = _without_strings(text)
+    uses = len(re.findall(rf"(?<![\w.]){variable}(?!\w)", plain))
+    return uses > [match[1] for match in _PATH.finditer(plain)].count(variable)
 
 
 def cel_name(name: str) -> str:

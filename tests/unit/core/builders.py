@@ -26,7 +26,8 @@ def deploy(name: str, target: str = "model", spec: dict[str, Any] | None = None,
 
 
 def pipeline_spec(*stages: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"stages": list(stages), **fields}
+    """A spec; `finally_` is its field `finally`."""
+    return {"stages": list(stages), **{key.rstrip("_"): value for key, value in fields.items()}}
 
 
 def pipeline(*stages: dict[str, Any], name: str = "digits", **fields: Any) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class Cluster:
         refuse: What the API server answers to the creation of an object of a Ref's kind and name prefix.
         starts: Names of the Jobs for which a pod was ever started, once for each pod.
         writes: Every write by the operator, as `VERB kind`.
+        lingering: Whether deleted pods stay, as on a node that does not answer.
     """
 
     now: datetime = START
@@ -73,6 +74,7 @@ class Cluster:
     writes: list[str] = field(default_factory=list)
     events: list[EventDraft] = field(default_factory=list)
     settings: PlannerSettings = field(default_factory=PlannerSettings)
+    lingering: bool = False
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # The API server -----------------------------------------------------------------------------------------
@@ -103,6 +105,9 @@ class Cluster:
         return new
 
     def delete(self, thing: Mapping[str, Any]) -> None:
+        if self.lingering and thing["kind"] == "Pod":
+            self.change(thing, metadata={**thing["metadata"], "deletionTimestamp": timestamp(self.now)})
+            return
         self.objects.pop(ref_of(thing), None)
         for child in [c for c in self.objects.values() if names.controller_uid(c) == thing["metadata"]["uid"]]:
             self.delete(child)

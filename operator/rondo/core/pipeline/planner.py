@@ -34,7 +34,7 @@ from rondo.core.problems import summarize
 from rondo.core.resources import CONTROLLER_REVISION, PIPELINE, PIPELINE_RUN
 from rondo.core.view import Key, View
 
-_EXECUTED: Final = ("params", "stages", "defaults", "workspace", "timeout", "results")
+_EXECUTED: Final = ("params", "stages", "finally", "defaults", "workspace", "timeout", "onStageFailure", "results")
 """Fields whose change makes a run due, besides `run.token` and `run.params`."""
 
 
@@ -156,7 +156,8 @@ def executed(spec: PipelineSpec) -> dict[str, Json]:
     """Give the part of a spec that a run executes, as these models write it; what is at its default is left out."""
     written: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
     part: dict[str, Json] = {key: written[key] for key in _EXECUTED if key in written}
-    part["stages"] = sorted(part["stages"], key=lambda stage: stage["name"])
+    for key in ("stages", "finally"):
+        part[key] = sorted(part.get(key, ()), key=lambda stage: stage["name"])
     return {**part, "token": spec.run.token, "given": dict(spec.run.params)}
 
 
@@ -262,6 +263,7 @@ def _expired(snapshot: PipelineSnapshot, spec: PipelineSpec) -> Iterable[Delete]
     seen = {"Succeeded": 0, "Failed": 0}
     for run in snapshot.own_runs:
         result = _labels(run).get(names.OUTCOME)
+        result = "Failed" if result == "Cancelled" else result
         if result not in kept or "deletionTimestamp" in run["metadata"]:
             continue
         seen[result] += 1

@@ -13,18 +13,22 @@ import pydantic
 
 from rondo.api.base import Json
 from rondo.api.modeldeployment import ModelDeploymentSpec
-from rondo.api.pipeline import Job, PipelineSpec, Stage
+from rondo.api.pipeline import Job, OnOOM, PipelineSpec, Stage
 from rondo.core import expressions, references
 from rondo.core.graph import nearest
 from rondo.core.pipeline import params
-from rondo.core.pipeline.wiring import Wiring, expressions_of, references_of, stage_path, wire
+from rondo.core.pipeline.wiring import Expression, Tie, Wiring, expressions_of, references_of, wire
 from rondo.core.problems import Problem, from_validation_error
+from rondo.core.quantities import parse_quantity
 from rondo.core.references import Found
 
 Check = Callable[[Wiring], Iterable[Problem]]
 
 RUN_FIELDS: Final = ("name", "namespace", "uid")
-"""What `$(run.…)` can name."""
+"""What `$(run.…)` can name; stages of `finally` also `state`."""
+
+VARIABLES: Final = ("params", "stages", "run")
+"""The variables of expressions."""
 
 SYSTEM_FOLDERS: Final = frozenset({
     "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin",
@@ -53,79 +57,101 @@ def _declarations(wiring: Wiring) -> Iterable[Problem]:
 
 def _names(wiring: Wiring) -> Iterable[Problem]:
     seen: dict[str, str] = {}
-    for name, stage in wiring.stages.items():
+    for name in (stage.name for stage in (*wiring.spec.stages, *wiring.spec.finally_)):
         word = expressions.cel_name(name)
         if word in expressions.KEYWORDS:
-            yield Problem(f"{stage_path(stage)}.name", f"{name} is a keyword of CEL; choose another name")
-        if word in seen:
+            yield Problem(f"{wiring.path(name)}.name", f"{name} is a keyword of CEL; choose another name")
+        if seen.get(word) == name:
+            yield Problem(f"spec.finally[{name}].name", f"{name} is also the name of one of spec.stages; rename one")
+        elif word in seen:
             yield Problem(
-                f"{stage_path(stage)}.name",
+                f"{wiring.path(name)}.name",
                 f"{name} and {seen[word]} are both {word} in expressions; rename one of them",
             )
         seen[word] = name
 
 
 def _needs(wiring: Wiring) -> Iterable[Problem]:
-    for stage in wiring.spec.stages:
-        for need in stage.needs:
-            if need not in wiring.stages:
-                yield Problem(f"{stage_path(stage)}.needs", f"there is no stage {need}{nearest(need, wiring.stages)}")
+    for name, stage in wiring.stages.items():
+        for field, others in (("needs", stage.needs), ("after", stage.after)):
+            for other in others:
+                wrong = _unknown_stage(other, name, wiring)
+                if wrong:
+                    yield Problem(f"{wiring.path(name)}.{field}", wrong)
+                elif name in wiring.final and other not in wiring.final and field == "after":
+                    yield Problem(f"{wiring.path(name)}.after", f"finally is after all stages anyway: remove {other}")
+
+
+def _unknown_stage(other: str, name: str, wiring: Wiring) -> str:
+    """Say what is wrong with a stage that another one names, or nothing."""
+    if other not in wiring.stages:
+        return f"there is no stage {other}{nearest(other, wiring.stages)}"
+    if other in wiring.final and name not in wiring.final:
+        return f"{other} is a stage of finally, which comes after all others"
+    return ""
 
 
 def _references(wiring: Wiring) -> Iterable[Problem]:
-    for stage in wiring.spec.stages:
-        for found in references_of(stage):
-            wrong = _misplaced(found, stage) or _dangling(found.path, wiring)
+    for name, stage in wiring.stages.items():
+        base = wiring.path(name)
+        for found in references_of(stage, base):
+            wrong = _misplaced(found, base) or _dangling(found.path, wiring, name)
             if wrong:
                 yield Problem(found.where, f"{found}: {wrong}")
     for result in wiring.spec.results:
         for found in references.find(result.value, f"spec.results[{result.name}].value"):
-            wrong = _dangling(found.path, wiring)
+            wrong = _dangling(found.path, wiring, result.name)
             if wrong:
                 yield Problem(found.where, f"{found}: {wrong}")
 
 
-def _misplaced(found: Found, stage: Stage) -> str:
-    base = stage_path(stage)
-    if found.where == f"{base}.job.script":
+def _misplaced(found: Found, base: str) -> str:
+    field = found.where.removeprefix(base)
+    if field == ".job.script":
         return 'a script takes no references: put it into env, such as {name: VALUE, value: "…"}, and use "$VALUE"'
-    if found.where in {f"{base}.name", f"{base}.deploy.name"} or found.where.startswith(f"{base}.needs"):
-        return "a name takes no references"
-    if ".gate.checks[" in found.where and found.where.endswith(".expression"):
+    if field in {".name", ".deploy.name", ".wait"} or field.startswith((".needs", ".after")):
+        return "a name takes no references" if field != ".wait" else "a wait takes no references"
+    if field == ".when" or (field.startswith(".gate.checks[") and field.endswith(".expression")):
         return f"an expression is CEL: write {'.'.join(map(expressions.cel_name, found.path))}"
     return ""
 
 
 def _shell_text(wiring: Wiring) -> Iterable[Problem]:
-    for stage in wiring.spec.stages:
+    for name, stage in wiring.stages.items():
         if stage.job is None:
             continue
         command, args = stage.job.command or [], stage.job.args or []
         for index, found in references.in_shell_text([*command, *args]):
             where = f"command[{index}]" if index < len(command) else f"args[{index - len(command)}]"
             yield Problem(
-                f"{stage_path(stage)}.job.{where}",
+                f"{wiring.path(name)}.job.{where}",
                 f'{found} would be pasted into program text: put it into env and use "$VALUE"',
             )
 
 
-def _dangling(path: references.Path, wiring: Wiring) -> str:
+def _dangling(path: references.Path, wiring: Wiring, where: str) -> str:
+    """Say what is wrong with a reference, or nothing.
+
+    Args:
+        path: The reference.
+        wiring: The pipeline.
+        where: Name of the stage that refers, or of the result of the pipeline.
+    """
     match path:
         case ("params", name):
             known = [param.name for param in wiring.spec.params]
             return "" if name in known else f"there is no parameter {name}{nearest(name, known)}"
         case ("run", name):
-            return "" if name in RUN_FIELDS else f"a run has only {', '.join(RUN_FIELDS)}"
+            fields = (*RUN_FIELDS, "state") if where in wiring.final else RUN_FIELDS
+            return "" if name in fields else f"a run has only {', '.join(fields)} here"
         case ("stages", name, *rest):
-            return _dangling_stage(name, rest, wiring)
+            return _unknown_stage(name, where, wiring) or _dangling_stage(name, rest, wiring)
         case _:
             return "a pipeline refers to params.NAME, stages.NAME.results.KEY, stages.NAME.outputs.KEY or run.name"
 
 
 def _dangling_stage(name: str, rest: list[str], wiring: Wiring) -> str:
-    stage = wiring.stages.get(name)
-    if stage is None:
-        return f"there is no stage {name}{nearest(name, wiring.stages)}"
+    stage = wiring.stages[name]
     match rest:
         case ["results", key]:
             known = [result.name for result in stage.results]
@@ -133,37 +159,46 @@ def _dangling_stage(name: str, rest: list[str], wiring: Wiring) -> str:
         case ["outputs", key]:
             known = [output.name for output in stage.outputs]
             return "" if key in known else f"stage {name} declares no output {key}{nearest(key, known)}"
+        case ["state"]:
+            return ""
         case ["url"]:
             return "" if stage.deploy is not None else f"stage {name} is not a deploy stage and has no url"
         case _:
-            return f"write stages.{name}.results.KEY or stages.{name}.outputs.KEY"
+            return f"write stages.{name}.results.KEY, stages.{name}.outputs.KEY or stages.{name}.state"
 
 
 def _expressions(wiring: Wiring) -> Iterable[Problem]:
-    by_word = {expressions.cel_name(name): name for name in wiring.stages}
-    known = [param.name for param in wiring.spec.params]
-    for stage in wiring.spec.stages:
-        for expression in expressions_of(stage):
-            yield from _expression(expression.where, expression.text, wiring, by_word, known)
+    for name, stage in wiring.stages.items():
+        for expression in expressions_of(stage, wiring.path(name)):
+            yield from _expression(expression, wiring, name)
 
 
-def _expression(
-    where: str, text: str, wiring: Wiring, by_word: Mapping[str, str], known: list[str]
-) -> Iterable[Problem]:
+def _expression(expression: Expression, wiring: Wiring, stage: str) -> Iterable[Problem]:
+    text = expression.text
     try:
         program = expressions.compile_expression(text)
     except expressions.ExpressionError as error:
-        yield Problem(where, str(error))
+        yield Problem(expression.where, str(error))
         return
-    for word, part, key in sorted(expressions.stages_in(text)):
-        path = [p for p in (part, key) if p]
-        wrong = _dangling_stage(by_word.get(word, word), path, wiring)
+    for path in sorted(expressions.paths_in(text)):
+        wrong = _dangling(_with_hyphens(path, wiring), wiring, stage)
         if wrong:
-            yield Problem(where, wrong)
-    for name in sorted(expressions.params_in(text) - set(known)):
-        yield Problem(where, f"there is no parameter {name}{nearest(name, known)}")
-    if not {"params", "stages", "run"} & set(program.variables()):
-        yield Problem(where, "it depends on nothing: use params, stages or run")
+            yield Problem(expression.where, wrong)
+    for variable in sorted(set(program.variables())):
+        if variable not in VARIABLES:
+            yield Problem(expression.where, f"there is no {variable}{nearest(variable, VARIABLES)}")
+        elif expressions.is_opaque(text, variable):
+            yield Problem(expression.where, f"write {variable}.NAME, so that it is known what it waits for")
+    if not set(VARIABLES) & set(program.variables()):
+        yield Problem(expression.where, "it depends on nothing: use params, stages or run")
+
+
+def _with_hyphens(path: references.Path, wiring: Wiring) -> references.Path:
+    """Turn a stage's name in CEL, where a hyphen is `_`, into its name."""
+    if path[0] != "stages" or len(path) < 2:
+        return path
+    name = next((each for each in wiring.stages if expressions.cel_name(each) == path[1]), path[1])
+    return ("stages", name, *path[2:])
 
 
 def _cycle(wiring: Wiring) -> Iterable[Problem]:
@@ -173,36 +208,50 @@ def _cycle(wiring: Wiring) -> Iterable[Problem]:
 
 
 def _guards(wiring: Wiring) -> Iterable[Problem]:
-    """An unreviewed release must be impossible by omission: each deploy waits for every gate that is not after it."""
+    """An unreviewed release must be impossible by omission: each deploy waits for every gate that is not after it.
+
+    What only has to end does not guard, so a chain counts where each stage of it has to succeed. `finally` is exempt.
+    """
     if wiring.graph.cycle:
         return
-    before = wiring.graph.ancestors
-    gates = [stage.name for stage in wiring.spec.stages if stage.gate is not None]
+    before = guarded_by(wiring)
+    gates = [name for name in wiring.main if wiring.stages[name].gate is not None]
     for gate in gates:
         if not any(gate in before[other] for other in wiring.stages):
             yield Problem(
                 f"spec.stages[{gate}]", f"no stage waits for this gate: add `needs: [{gate}]` to what it should guard"
             )
-    for stage in wiring.spec.stages:
-        if stage.deploy is None:
+    for name in wiring.main:
+        if wiring.stages[name].deploy is None:
             continue
-        unguarded = [gate for gate in gates if gate not in before[stage.name] and stage.name not in before[gate]]
+        unguarded = [gate for gate in gates if gate not in before[name] and name not in wiring.graph.ancestors[gate]]
         for gate in unguarded:
             yield Problem(
-                f"{stage_path(stage)}.needs", f"the deploy does not wait for gate {gate}: add {gate} to needs"
+                f"{wiring.path(name)}.needs", f"the deploy does not wait for gate {gate}: add {gate} to needs"
             )
 
 
+def guarded_by(wiring: Wiring) -> dict[str, frozenset[str]]:
+    """Give for each stage those without whose success it cannot start. The graph has to be acyclic."""
+    found: dict[str, frozenset[str]] = {}
+    for name in wiring.order:
+        strict = frozenset(other for other, tie in wiring.ties[name].items() if tie is Tie.SUCCESS)
+        found[name] = strict.union(*(found[other] for other in strict))
+    return found
+
+
 def _jobs(wiring: Wiring) -> Iterable[Problem]:
-    for stage in wiring.spec.stages:
+    for name, stage in wiring.stages.items():
         if stage.job is not None:
-            yield from _job(stage, stage.job, wiring.spec)
+            yield from _job(stage, stage.job, wiring.spec, wiring.path(name))
 
 
-def _job(stage: Stage, job: Job, spec: PipelineSpec) -> Iterable[Problem]:
-    base = stage_path(stage)
+def _job(stage: Stage, job: Job, spec: PipelineSpec, base: str) -> Iterable[Problem]:
     if not (job.image or spec.defaults.image):
         yield Problem(f"{base}.job.image", "give an image here or in spec.defaults.image")
+    for result in stage.results:
+        if result.default is not None and not params.has_type(result.default, result.type):
+            yield Problem(f"{base}.results[{result.name}].default", params.type_error(result.default, result.type))
     for output in stage.outputs:
         parts = [part for part in output.path.split("/") if part]
         if not parts or ".." in parts:
@@ -212,14 +261,27 @@ def _job(stage: Stage, job: Job, spec: PipelineSpec) -> Iterable[Problem]:
                 f"{base}.outputs[{output.name}].path",
                 f"a volume at /{parts[0]} would hide the image's own files: choose a folder of its own, such as /out",
             )
+    if stage.retry is not None and stage.retry.on_oom is not None:
+        yield from _more_memory(job, stage.retry.on_oom, base)
+
+
+def _more_memory(job: Job, policy: OnOOM, base: str) -> Iterable[Problem]:
+    limit = job.resources.limits.get("memory")
+    if limit is None:
+        yield Problem(f"{base}.retry.onOOM", "there is no memory to raise: set job.resources.limits.memory")
+        return
+    for value, where in ((limit, f"{base}.job.resources.limits.memory"), (policy.max, f"{base}.retry.onOOM.max")):
+        try:
+            parse_quantity(str(value))
+        except ValueError as error:
+            if not list(references.find(value)):
+                yield Problem(where, str(error))
 
 
 def _deploys(wiring: Wiring) -> Iterable[Problem]:
-    for stage in wiring.spec.stages:
-        if stage.deploy is None:
-            continue
-        base = f"{stage_path(stage)}.deploy.spec"
-        yield from _deployed_spec(stage.deploy.spec, base)
+    for name, stage in wiring.stages.items():
+        if stage.deploy is not None and stage.deploy.spec is not None:
+            yield from _deployed_spec(stage.deploy.spec, f"{wiring.path(name)}.deploy.spec")
 
 
 def _deployed_spec(spec: Mapping[str, Json], base: str) -> Iterable[Problem]:

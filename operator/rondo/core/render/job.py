@@ -24,6 +24,7 @@ from rondo.core.plan import Object
 from rondo.core.references import Lookup, replace
 from rondo.core.render import container
 from rondo.core.render.helper import build_helper
+from rondo.core.render.memory import raise_memory
 from rondo.core.settings import PlannerSettings
 
 RESULTS_FILE: Final = "/dev/termination-log"
@@ -52,6 +53,7 @@ class AttemptContext:
         lookup: Values of the references of the stage.
         digests: Digests of the run's artifacts, by URI.
         settings: The installation's settings.
+        oom_kills: Earlier attempts that were killed for memory.
     """
 
     run: Object
@@ -62,6 +64,7 @@ class AttemptContext:
     lookup: Lookup
     digests: Mapping[str, str]
     settings: PlannerSettings
+    oom_kills: int = 0
 
     @property
     def job_name(self) -> str:
@@ -124,6 +127,9 @@ def build_template(context: AttemptContext, job: Job, labels: Mapping[str, str])
     metadata: dict[str, Any] = {"labels": dict(labels)}
     main = pod["containers"][0]
     main["env"] = [*_environment(context), *main.get("env", [])]
+    retry = context.stage.retry or context.wiring.spec.defaults.retry
+    if retry is not None and retry.on_oom is not None and "resources" in main:
+        main["resources"] = raise_memory(main["resources"], retry.on_oom, context.oom_kills)
     if job.script is not None:
         _add_script(pod, metadata, job.script)
     _add_workspace(pod, metadata, context)

@@ -1,52 +1,163 @@
-"""Deploy stages: set fields of a ModelDeployment and wait until it is Ready with them.
+"""Deploy stages: set fields of a ModelDeployment and wait until it is Ready with them, or remove it.
 
 The target has no owner, so neither the end of a run nor deleting the Pipeline takes production down. It is applied
 under the manager `rondo-deploy.PIPELINE`, only the fields that the stage names, never by force. An annotation says
 which run applied it; it is set in the same request as the fields, so seeing it proves that the fields were set.
+
+What the fields were before is recorded with the start of the stage, before anything is applied. A rollback applies
+that under the same manager, so a field that was not set before is not set after; and says so in the same annotation.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from rondo.api.base import API_VERSION, GROUP, Json
-from rondo.api.pipeline import Deploy
+from rondo.api.pipeline import Deploy, DeployFailure
 from rondo.api.pipelinerun import StageState
 from rondo.core import conditions
 from rondo.core.causes import Reason
 from rondo.core.conditions import timestamp
 from rondo.core.durations import parse_duration, parse_time
-from rondo.core.plan import Apply, Failure, Object, Ref
+from rondo.core.plan import Apply, Delete, Failure, GetLive, Object, Ref
 from rondo.core.references import UnresolvedError, replace
 from rondo.core.resources import MODEL_DEPLOYMENT
 from rondo.core.run.snapshot import StageView
-from rondo.core.run.step import Step, end, update
+from rondo.core.run.step import Step, Stop, end, update
 
 DEPLOYED_BY: Final = f"{GROUP}/deployed-by"
-"""Annotation of the target: RUN/STAGE/uid of the run."""
+"""Annotation of the target: RUN/STAGE/uid of the run, with `/rolled-back` after a rollback."""
 
 PIPELINE: Final = f"{GROUP}/deployed-by-pipeline"
 """Annotation of the target: the Pipeline that deploys it; a second one is refused."""
 
+CREATED_BY: Final = f"{GROUP}/created-by-pipeline"
+"""Annotation of the target: the Pipeline that created it, which alone may remove it."""
+
+ROLLING_BACK: Final = "RollingBack"
+ROLLED_BACK: Final = "rolled-back"
+
+PREVIOUS_LIMIT: Final = 8192
+"""Bytes of what is recorded of the fields' former values; more would not fit into the status of a run."""
+
 _CONFLICT: Final = re.compile(r'conflict with "([^"]+)"[^:]*: ?\.?(\S+)')
 
 
-def plan_deploy(view: StageView, deploy: Deploy, now: datetime) -> Step:
-    """Plan a deploy stage whose needs are met and that has not ended."""
+@dataclass(frozen=True, slots=True)
+class _Deploying:
+    """One look at a deploy stage.
+
+    Attributes:
+        view: The stage.
+        deploy: What it says.
+        spec: The fields to set, with references replaced.
+        now: The time of this look.
+    """
+
+    view: StageView
+    deploy: Deploy
+    spec: Mapping[str, Json]
+    now: datetime
+
+    @property
+    def ref(self) -> Ref:
+        """The target."""
+        return Ref(MODEL_DEPLOYMENT, self.view.snapshot.namespace, self.deploy.name)
+
+    @property
+    def marker(self) -> str:
+        """What stands in `DEPLOYED_BY` once the fields are set."""
+        return f"{self.view.snapshot.name}/{self.view.name}/{self.view.snapshot.uid}"
+
+    @property
+    def previous(self) -> Mapping[str, Any]:
+        """What was recorded at the start."""
+        previous: Mapping[str, Any] = self.view.status.previous or {}
+        return previous
+
+    def apply(self, spec: Mapping[str, Json], marker: str) -> Apply:
+        """Give the action that sets fields; the first that does so on a new target is its creator."""
+        annotations = {DEPLOYED_BY: marker}
+        if self.view.snapshot.pipeline:
+            annotations[PIPELINE] = self.view.snapshot.pipeline
+        if self.previous.get("created"):
+            annotations[CREATED_BY] = _creator(self.view)
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": MODEL_DEPLOYMENT.kind,
+            "metadata": {"name": self.ref.name, "namespace": self.ref.namespace, "annotations": annotations},
+            "spec": spec,
+        }
+        return Apply(self.ref, body, manager(self.view.snapshot.pipeline), owned=False)
+
+    def fail(self, reason: str, words: str, *, state: StageState = StageState.FAILED) -> Step:
+        """End the stage, at once or after a rollback of what it has set."""
+        before = self.previous.get("spec")
+        if self.deploy.on_failure is DeployFailure.KEEP or before is None or before == self.spec:
+            return self.end(reason, words, state=state)
+        why = {"state": state.value, "reason": reason, "message": words}
+        status = update(
+            self.view.status,
+            reason=ROLLING_BACK,
+            message=f"{words}; rolling back",
+            previous={**self.previous, "failure": why},
+        )
+        return Step(status, look_again=0.0)
+
+    def end(self, reason: str, words: str, *, state: StageState = StageState.FAILED) -> Step:
+        """End the stage."""
+        return Step(end(self.view.status, state, reason, words, at=self.now, previous=None))
+
+
+def plan_deploy(view: StageView, deploy: Deploy, now: datetime, stop: Stop | None = None) -> Step:
+    """Plan a deploy stage whose needs are met and that has not ended.
+
+    Args:
+        view: The stage.
+        deploy: What it says.
+        now: The time of this look.
+        stop: Why it shall not go on, if so: what it has set is rolled back.
+    """
     try:
-        spec: dict[str, Json] = replace(deploy.spec, view.values.lookup)
+        spec: dict[str, Json] = replace(deploy.spec or {}, view.values.lookup)
     except UnresolvedError as error:
         return Step(end(view.status, StageState.FAILED, Reason.CONFIG_ERROR.value, str(error), at=now))
+    look = _Deploying(view, deploy, spec, now)
+    if view.status.reason == ROLLING_BACK:
+        return _roll_back(look)
+    if stop is not None:
+        return look.fail(stop.reason, stop.message, state=stop.state)
     if not view.started:
-        begun = update(view.status, state=StageState.RUNNING, reason="Deploying", start_time=timestamp(now))
-        return Step(begun, actions=(_apply(view, deploy, spec),))
+        return _begin(look)
     target = view.snapshot.targets.get(deploy.name)
-    if target is not None and _annotation(target, DEPLOYED_BY) == _marker(view):
-        return _follow(view, deploy, spec, target, now)
-    return _await_apply(view, deploy, spec, target, now)
+    if target is not None and _annotation(target, DEPLOYED_BY) == look.marker:
+        return _follow(look, target)
+    return _await_apply(look, target)
+
+
+def plan_removal(view: StageView, deploy: Deploy, now: datetime) -> Step:
+    """Plan a deploy stage with `state: Absent`, whose needs are met and that has not ended."""
+    ref = Ref(MODEL_DEPLOYMENT, view.snapshot.namespace, deploy.name)
+    found = view.snapshot.memory.reads.get(GetLive(ref))
+    if found is None:
+        return Step(view.status, reads=(GetLive(ref),))
+    begun = update(view.status, state=StageState.RUNNING, start_time=view.status.start_time or timestamp(now))
+    if found.error is not None:
+        return Step(update(begun, message=f"{ref} cannot be read: {found.error.message}"), look_again=1.0)
+    target: Object | None = found.value
+    if target is None:
+        return Step(end(begun, StageState.SUCCEEDED, "Succeeded", f"{ref} is not there", at=now))
+    if _annotation(target, CREATED_BY) != _creator(view):
+        words = f"{ref} was not created by {_who(view)}, so it is left alone; delete it yourself or leave the stage out"
+        return Step(end(begun, StageState.FAILED, "NotCreatedByPipeline", words, at=now))
+    words = f"removes {ref}"
+    waiting = update(begun, reason="Removing", message=words)
+    return Step(waiting, actions=(Delete(ref, target["metadata"]["uid"]),), look_again=1.0)
 
 
 def manager(pipeline: str) -> str:
@@ -54,64 +165,111 @@ def manager(pipeline: str) -> str:
     return f"rondo-deploy.{pipeline or 'inline'}"
 
 
-def _await_apply(
-    view: StageView, deploy: Deploy, spec: Mapping[str, Json], target: Object | None, now: datetime
-) -> Step:
+def _begin(look: _Deploying) -> Step:
+    """Record what the target is like before anything is set."""
+    view, read = look.view, GetLive(look.ref)
+    found = view.snapshot.memory.reads.get(read)
+    if found is None:
+        return Step(view.status, reads=(read,))
+    if found.error is not None:
+        return Step(view.status, look_again=1.0)
+    other = _annotation(found.value, PIPELINE) if found.value is not None else None
+    if other not in {None, view.snapshot.pipeline}:
+        return _in_use(look, str(other))
+    begun = update(
+        view.status,
+        state=StageState.RUNNING,
+        reason="Deploying",
+        start_time=timestamp(look.now),
+        previous=_record(look, found.value),
+    )
+    started = StageView(view.snapshot, view.wiring, begun, view.values)
+    again = _Deploying(started, look.deploy, look.spec, look.now)
+    return Step(begun, actions=(again.apply(look.spec, look.marker),))
+
+
+def _record(look: _Deploying, target: Object | None) -> dict[str, Any]:
+    """Give what a rollback needs: the former values of the fields, and whether the target is this pipeline's own."""
+    if target is None:
+        return {"created": True}
+    created = {"created": True} if _annotation(target, CREATED_BY) == _creator(look.view) else {}
+    before = _part(look.spec, target.get("spec", {}))
+    if len(json.dumps(before).encode()) > PREVIOUS_LIMIT:
+        return created
+    return {**created, "spec": before}
+
+
+def _await_apply(look: _Deploying, target: Object | None) -> Step:
     """Set the fields, or say why that is not possible."""
+    view = look.view
     other = _annotation(target, PIPELINE) if target is not None else None
     if other not in {None, view.snapshot.pipeline}:
-        words = f"ModelDeployment {deploy.name} is deployed by pipeline {other}; deploy to another name"
-        return Step(end(view.status, StageState.FAILED, "TargetInUse", words, at=now))
-    failure = view.snapshot.memory.failures.get(_ref(view, deploy))
-    if failure is not None and (400 <= failure.code < 500 and failure.code != 429):
-        reason, words = _refusal(failure, deploy)
-        return Step(end(view.status, StageState.FAILED, reason, words, at=now))
-    message = f"ModelDeployment {deploy.name} cannot be applied yet: {failure.message}" if failure else ""
-    return Step(update(view.status, message=message), actions=(_apply(view, deploy, spec),))
+        return _in_use(look, str(other))
+    failure = view.snapshot.memory.failures.get(look.ref)
+    if failure is not None and _is_refusal(failure):
+        return look.end(*_refusal(failure, look.deploy))
+    message = f"ModelDeployment {look.deploy.name} cannot be applied yet: {failure.message}" if failure else ""
+    return Step(update(view.status, message=message), actions=(look.apply(look.spec, look.marker),))
 
 
-def _follow(view: StageView, deploy: Deploy, spec: Mapping[str, Json], target: Object, now: datetime) -> Step:
+def _follow(look: _Deploying, target: Object) -> Step:
     """Go by what the target says about the generation that holds our fields."""
-    changed = _difference(spec, target.get("spec", {}), "spec")
+    changed = _difference(look.spec, target.get("spec", {}), "spec")
     if changed:
-        words = f"ModelDeployment {deploy.name} was changed by somebody else while it was deployed: {changed}"
-        return Step(end(view.status, StageState.FAILED, "Superseded", words, at=now))
+        words = f"ModelDeployment {look.deploy.name} was changed by somebody else while it was deployed: {changed}"
+        return look.end("Superseded", words)
     status: Mapping[str, Any] = target.get("status", {})
     current = status.get("observedGeneration") == target["metadata"].get("generation")
     ready = conditions.find(status.get("conditions", ()), "Ready") or {}
     stalled = conditions.find(status.get("conditions", ()), "Stalled") or {}
-    words = f"ModelDeployment {deploy.name}: {ready.get('message') or ready.get('reason', 'not observed yet')}"
+    words = f"ModelDeployment {look.deploy.name}: {ready.get('message') or ready.get('reason', 'not observed yet')}"
     if current and ready.get("status") == "True":
         results = {"url": status["url"]} if "url" in status else {}
-        return Step(end(view.status, StageState.SUCCEEDED, "Succeeded", words, at=now, results=results))
+        done = update(look.view.status, results=results, previous=None)
+        return Step(end(done, StageState.SUCCEEDED, "Succeeded", words, at=look.now))
     if current and stalled.get("status") == "True":
-        words = f"ModelDeployment {deploy.name}: {stalled.get('message', '')}"
-        return Step(end(view.status, StageState.FAILED, str(stalled.get("reason", "Stalled")), words, at=now))
-    return _wait(view, words, now)
+        words = f"ModelDeployment {look.deploy.name}: {stalled.get('message', '')}"
+        return look.fail(str(stalled.get("reason", "Stalled")), words)
+    return _wait(look, words)
 
 
-def _wait(view: StageView, words: str, now: datetime) -> Step:
+def _wait(look: _Deploying, words: str) -> Step:
+    view = look.view
     timeout = view.wiring.stages[view.name].timeout
     if timeout is None:
         return Step(update(view.status, message=words))
-    left = parse_duration(timeout) - (now - parse_time(view.status.start_time or timestamp(now)))
+    left = parse_duration(timeout) - (look.now - parse_time(view.status.start_time or timestamp(look.now)))
     if left.total_seconds() <= 0:
-        late = f"not Ready within {timeout}: {words}"
-        return Step(end(view.status, StageState.FAILED, Reason.DEADLINE_EXCEEDED.value, late, at=now))
+        return look.fail(Reason.DEADLINE_EXCEEDED.value, f"not Ready within {timeout}: {words}")
     return Step(update(view.status, message=words), look_again=left.total_seconds())
 
 
-def _apply(view: StageView, deploy: Deploy, spec: Mapping[str, Json]) -> Apply:
-    annotations = {DEPLOYED_BY: _marker(view)}
-    if view.snapshot.pipeline:
-        annotations[PIPELINE] = view.snapshot.pipeline
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": MODEL_DEPLOYMENT.kind,
-        "metadata": {"name": deploy.name, "namespace": view.snapshot.namespace, "annotations": annotations},
-        "spec": spec,
-    }
-    return Apply(_ref(view, deploy), body, manager(view.snapshot.pipeline), owned=False)
+def _roll_back(look: _Deploying) -> Step:
+    """Set the fields to what they were, then end the stage as it was decided before."""
+    why = look.previous["failure"]
+    state, marker = StageState(why["state"]), f"{look.marker}/{ROLLED_BACK}"
+    target = look.view.snapshot.targets.get(look.deploy.name)
+    if target is None:
+        return look.end(why["reason"], f"{why['message']}; it is gone, so nothing was rolled back", state=state)
+    found = _annotation(target, DEPLOYED_BY)
+    if found == marker:
+        return look.end(why["reason"], f"{why['message']}; rolled back to what it was before", state=state)
+    if found != look.marker:
+        return look.end(why["reason"], f"{why['message']}; not rolled back: somebody else deployed it", state=state)
+    failure = look.view.snapshot.memory.failures.get(look.ref)
+    if failure is not None and _is_refusal(failure):
+        words = f"{why['message']}; it could not be rolled back: {_refusal(failure, look.deploy)[1]}"
+        return look.end(why["reason"], words, state=state)
+    return Step(look.view.status, actions=(look.apply(look.previous["spec"], marker),), look_again=1.0)
+
+
+def _in_use(look: _Deploying, other: str) -> Step:
+    words = f"ModelDeployment {look.deploy.name} is deployed by pipeline {other}; deploy to another name"
+    return look.end("TargetInUse", words)
+
+
+def _is_refusal(failure: Failure) -> bool:
+    return 400 <= failure.code < 500 and failure.code != 429
 
 
 def _refusal(failure: Failure, deploy: Deploy) -> tuple[str, str]:
@@ -131,14 +289,21 @@ def _difference(wanted: Json, found: Json, path: str) -> str:
     return "" if wanted == found else f"{path} is {found!r} and not {wanted!r}"
 
 
-def _marker(view: StageView) -> str:
-    return f"{view.snapshot.name}/{view.name}/{view.snapshot.uid}"
+def _part(wanted: Json, found: Json) -> Json:
+    """Give the values that the wanted fields have now; a field that is not set is left out."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return {key: _part(value, found[key]) for key, value in wanted.items() if key in found}
+    return found
+
+
+def _creator(view: StageView) -> str:
+    return view.snapshot.pipeline or view.snapshot.uid
+
+
+def _who(view: StageView) -> str:
+    return f"pipeline {view.snapshot.pipeline}" if view.snapshot.pipeline else "this run"
 
 
 def _annotation(target: Object, key: str) -> str | None:
     value: str | None = target["metadata"].get("annotations", {}).get(key)
     return value
-
-
-def _ref(view: StageView, deploy: Deploy) -> Ref:
-    return Ref(MODEL_DEPLOYMENT, view.snapshot.namespace, deploy.name)

@@ -11,28 +11,22 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rondo.api.base import Json
+from rondo.api.pipelinerun import StageStatus
 from rondo.core import names
 from rondo.core.causes import Reason
 from rondo.core.durations import parse_time
 from rondo.core.plan import Create, GetLive, Object, Plan, ReadResult
+from rondo.core.run.retried import NotFrozenError, retry_data
 from rondo.core.run.snapshot import RunSnapshot
 
 PATIENCE: Final = timedelta(minutes=1)
 """How long a run waits for a Pipeline that is not there: `kubectl apply` of a folder may bring the run first."""
 
 
-class NotFrozenError(Exception):
-    """The pipeline cannot be frozen, and never will be: `reason` and the message go into the run's status."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        self.reason = reason
-        super().__init__(message)
-
-
 def frozen_spec(snapshot: RunSnapshot) -> Mapping[str, Json] | None:
     """Give the raw spec that the run executes, or None if it is not frozen yet."""
     inline: Mapping[str, Json] | None = snapshot.run["spec"]["pipeline"].get("spec")
-    if inline is not None:
+    if inline is not None and not snapshot.retry_of:
         return inline
     revision = _revision(snapshot)
     return None if revision is None else revision["data"]["spec"]
@@ -44,24 +38,45 @@ def frozen_generation(snapshot: RunSnapshot) -> int | None:
     return None if revision is None else revision["data"].get("generation")
 
 
+def given_params(snapshot: RunSnapshot) -> Mapping[str, Json]:
+    """Give the values that the run was given: its own, or those of the run that it is a retry of."""
+    given: Mapping[str, Json] = snapshot.run["spec"].get("params", {})
+    revision = _revision(snapshot) if snapshot.retry_of else None
+    return given if revision is None else revision["data"]["params"]
+
+
+def taken_over(snapshot: RunSnapshot) -> Mapping[str, StageStatus]:
+    """Give the statuses of the stages that are taken over from the run that this one is a retry of."""
+    revision = _revision(snapshot) if snapshot.retry_of else None
+    taken = {} if revision is None else revision["data"]["taken"]
+    return {name: StageStatus.model_validate(status) for name, status in taken.items()}
+
+
 def freeze(snapshot: RunSnapshot, now: datetime) -> Plan:
     """Plan how to get the frozen copy.
 
     Raises:
-        NotFrozenError: There is no such Pipeline, or the copy was deleted.
+        NotFrozenError: There is no such Pipeline, or the copy was deleted; or the run cannot be retried.
     """
     if snapshot.status.revision is not None:
         return _read_again(snapshot)
+    data = retry_data(snapshot) if snapshot.retry_of else _pipeline_data(snapshot, now)
+    if isinstance(data, Plan):
+        return data
+    failure = snapshot.memory.failures.get(snapshot.revision_ref)
+    if failure is not None and failure.reason == Reason.NAME_CONFLICT.value:
+        raise NotFrozenError(failure.reason, failure.message)
+    return Plan(actions=(Create(snapshot.revision_ref, _build_revision(snapshot, data)),), requeue_after=0.0)
+
+
+def _pipeline_data(snapshot: RunSnapshot, now: datetime) -> dict[str, Any] | Plan:
+    """Give the copy of the live Pipeline, or what has to be done first."""
     found = snapshot.memory.reads.get(snapshot.pipeline_read)
     if found is None:
         return Plan(reads=(snapshot.pipeline_read,))
     if found.value is None:
         return _await_pipeline(snapshot, found, now)
-    failure = snapshot.memory.failures.get(snapshot.revision_ref)
-    if failure is not None and failure.reason == Reason.NAME_CONFLICT.value:
-        raise NotFrozenError(failure.reason, failure.message)
-    body = _build_revision(snapshot, found.value)
-    return Plan(actions=(Create(snapshot.revision_ref, body),), requeue_after=0.0)
+    return {"generation": found.value["metadata"]["generation"], "spec": found.value["spec"]}
 
 
 def _revision(snapshot: RunSnapshot) -> Object | None:
@@ -91,22 +106,18 @@ def _await_pipeline(snapshot: RunSnapshot, found: ReadResult, now: datetime) -> 
     return Plan(requeue_after=min(2.0, (PATIENCE - waited).total_seconds()))
 
 
-def _build_revision(snapshot: RunSnapshot, pipeline: Object) -> dict[str, Any]:
+def _build_revision(snapshot: RunSnapshot, data: Mapping[str, Json]) -> dict[str, Any]:
     metadata = snapshot.run["metadata"]
+    labels = {names.MANAGED_BY: names.MANAGER, names.RUN: metadata["name"], names.RUN_UID: metadata["uid"]}
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
             "name": snapshot.revision_ref.name,
             "namespace": snapshot.namespace,
-            "labels": {
-                names.MANAGED_BY: names.MANAGER,
-                names.PIPELINE: snapshot.pipeline,
-                names.RUN: metadata["name"],
-                names.RUN_UID: metadata["uid"],
-            },
+            "labels": {**labels, names.PIPELINE: snapshot.pipeline} if snapshot.pipeline else labels,
             "ownerReferences": [names.owner_reference(snapshot.run)],
         },
-        "revision": pipeline["metadata"]["generation"],
-        "data": {"generation": pipeline["metadata"]["generation"], "spec": pipeline["spec"]},
+        "revision": data.get("generation") or 1,
+        "data": dict(data),
     }

@@ -25,7 +25,7 @@ def plan_gate(view: StageView, gate: Gate, now: datetime) -> Step:
 def _failure(view: StageView, check: Check) -> str:
     """Say why a check does not hold, or nothing if it does. An error is a failure, never silence."""
     try:
-        if evaluate_bool(check.expression, view.values.for_expressions()):
+        if evaluate_bool(check.expression, view.values.for_expression(check.expression)):
             return ""
     except ExpressionError as error:
         return f"{check.expression}: {error}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
-from rondo.api.pipeline import Job
+from rondo.api.pipeline import Job, Retry
 from rondo.api.pipelinerun import Attempt, StageState, StageStatus
 from rondo.core import artifacts, causes, names
 from rondo.core.causes import DISRUPTIONS, Cause, Reason
@@ -30,7 +30,9 @@ from rondo.core.plan import (
     Ref,
 )
 from rondo.core.references import UnresolvedError
+from rondo.core.render.container import resolve
 from rondo.core.render.job import AttemptContext, build_job, workspace_claim
+from rondo.core.render.memory import raise_memory
 from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM, POD
 from rondo.core.run.attempt import Done, Ended, Held, Runs, judge
 from rondo.core.run.retry import Again, GiveUp, decide, policy_of
@@ -203,10 +205,14 @@ def _end_attempt(view: StageView, cause: Cause, now: datetime) -> Step:
         view.status,
         failures=view.status.failures + (not disrupted),
         disruptions=view.status.disruptions + disrupted,
+        oom_kills=view.status.oom_kills + (cause.reason is Reason.OOM_KILLED),
         attempts=[*view.status.attempts, _attempt(view.status, cause, now)][-KEPT_ATTEMPTS:],
     )
     policy = policy_of(view.wiring.stages[view.name], view.wiring.spec)
-    decision = decide(policy, cause, failures=status.failures, disruptions=status.disruptions)
+    decision = decide(
+        policy, cause,
+        failures=status.failures, disruptions=status.disruptions, at_most_memory=_at_most_memory(view, policy),
+    )  # fmt: skip
     event = EventDraft(EventType.WARNING, cause.reason.value, "RunStage", f"stage {view.name}: {cause.message}")
     match decision:
         case GiveUp(why):
@@ -221,6 +227,15 @@ def _end_attempt(view: StageView, cause: Cause, now: datetime) -> Step:
             return Step(waiting, events=(event,), look_again=max(delay.total_seconds(), 0.0))
         case _:
             assert_never(decision)
+
+
+def _at_most_memory(view: StageView, policy: Retry) -> bool:
+    """Tell whether another attempt after an OOM kill would get no more memory than this one had."""
+    job, kills = view.wiring.stages[view.name].job, view.status.oom_kills
+    if policy.on_oom is None or job is None:
+        return False
+    resources = resolve(job, view.values.lookup).get("resources", {})
+    return raise_memory(resources, policy.on_oom, kills) == raise_memory(resources, policy.on_oom, kills + 1)
 
 
 def _await_retry(view: StageView, job: Job, now: datetime) -> Step:
@@ -293,6 +308,7 @@ def _context(view: StageView, number: int) -> AttemptContext:
         lookup=view.values.lookup,
         digests=view.values.digests,
         settings=view.snapshot.settings,
+        oom_kills=view.status.oom_kills,
     )
 
 

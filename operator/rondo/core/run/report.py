@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from rondo.api.base import Json
 from rondo.api.pipeline import AccessMode
-from rondo.api.pipelinerun import PipelineRunStatus, StageState, StageStatus
+from rondo.api.pipelinerun import PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import conditions
 from rondo.core.conditions import Condition, Status, timestamp
 from rondo.core.pipeline.wiring import Wiring
 from rondo.core.plan import EventDraft, EventType
 from rondo.core.references import UnresolvedError
 from rondo.core.references import replace as replace_references
+from rondo.core.run import verdict
 from rondo.core.run.snapshot import RunSnapshot, Values
 
 SUCCEEDED: Final = "Succeeded"
@@ -23,21 +24,22 @@ _MOST_SAID: Final = 3
 
 
 def progress(
-    snapshot: RunSnapshot, wiring: Wiring, stages: Sequence[StageStatus], values: Values, now: datetime
+    snapshot: RunSnapshot, wiring: Wiring, by_name: Mapping[str, StageStatus], values: Values, now: datetime
 ) -> PipelineRunStatus:
     """Give the status of a run whose stages are as given."""
+    stages = [by_name[name] for name in wiring.stages]
     over = all(stage.state.terminal for stage in stages)
     done = sum(stage.state is StageState.SUCCEEDED for stage in stages)
     counted = f"{done}/{len(stages)}"
-    verdict = _verdict(stages, counted) if over else _running(stages, counted)
+    said = _verdict(by_name, wiring, counted) if over else _running(snapshot, stages, counted)
     return _status(
         snapshot,
-        (_accepted(snapshot, wiring), *verdict),
+        (_accepted(snapshot, wiring), *said),
         now,
         start_time=snapshot.status.start_time or timestamp(now),
         completion_time=timestamp(now) if over else None,
         progress=counted,
-        stages=list(stages),
+        stages=stages,
         results=_results(wiring, values) if over else {},
     )
 
@@ -74,9 +76,11 @@ def to_json(status: PipelineRunStatus) -> dict[str, Any]:
 
 
 def outcome(status: PipelineRunStatus) -> str:
-    """Give the value of the outcome label of a finished run: Succeeded or Failed."""
+    """Give the value of the outcome label of a finished run: Succeeded, Cancelled or Failed."""
     succeeded = next((c for c in status.conditions if c.type == SUCCEEDED), None)
-    return "Succeeded" if succeeded is not None and succeeded.status == "True" else "Failed"
+    if succeeded is not None and succeeded.status == "True":
+        return verdict.SUCCEEDED
+    return verdict.CANCELLED if succeeded is not None and succeeded.reason == verdict.CANCELLED else verdict.FAILED
 
 
 def final_events(status: PipelineRunStatus) -> tuple[EventDraft, ...]:
@@ -103,33 +107,65 @@ def _status(snapshot: RunSnapshot, said: Iterable[Condition], now: datetime, **f
 def _accepted(snapshot: RunSnapshot, wiring: Wiring) -> Condition:
     store = snapshot.settings.store
     single = store.access_mode is AccessMode.READ_WRITE_ONCE
-    if single and any(stage.outputs or stage.inputs for stage in wiring.spec.stages):
+    if single and any(stage.outputs or stage.inputs for stage in wiring.stages.values()):
         words = f"artifacts are on claim {store.claim} (ReadWriteOnce): pods that use it are kept on one node"
         return Condition("Accepted", Status.TRUE, "Accepted", words)
     return Condition("Accepted", Status.TRUE, "Accepted")
 
 
-def _verdict(stages: Sequence[StageStatus], counted: str) -> tuple[Condition, ...]:
-    failed = [stage for stage in stages if stage.state in {StageState.FAILED, StageState.CANCELLED}]
-    if not failed:
-        words = f"{counted} stages succeeded"
-        return (
-            Condition(SUCCEEDED, Status.TRUE, "Succeeded", words),
-            *conditions.ready(reason="Succeeded", message=words),
-        )
-    first = min(failed, key=lambda stage: (stage.state is StageState.CANCELLED, stage.completion_time or ""))
-    words = f"{counted} stages succeeded; {first.name} {first.state.value.lower()}: {first.message or first.reason}"
+def _verdict(stages: Mapping[str, StageStatus], wiring: Wiring, counted: str) -> tuple[Condition, ...]:
+    words = f"{counted} stages succeeded{_left_out(stages.values())}{_allowed(stages.values(), wiring)}"
+    match verdict.outcome_of(stages, wiring):
+        case verdict.SUCCEEDED:
+            said = Condition(SUCCEEDED, Status.TRUE, "Succeeded", words)
+            return (said, *conditions.ready(reason="Succeeded", message=words))
+        case verdict.CANCELLED:
+            reason, words = verdict.CANCELLED, f"cancelled by spec.state; {words}"
+        case _:
+            failed = [s for s in stages.values() if verdict.fails_run(s, wiring) or s.reason == verdict.RUN_TIMEOUT]
+            first = min(failed, key=_first_to_tell)
+            more = f"; and {count} more failed" if (count := _count_others(failed, first)) else ""
+            why = f"{first.name} {first.state.value.lower()}: {first.message or first.reason}"
+            reason, words = first.reason, f"{counted} stages succeeded; {why}{more}"
     return (
-        Condition(SUCCEEDED, Status.FALSE, first.reason, words),
-        *conditions.stalled(reason=first.reason, message=words),
+        Condition(SUCCEEDED, Status.FALSE, reason, words),
+        *conditions.stalled(reason=reason, message=words),
     )
 
 
-def _running(stages: Sequence[StageStatus], counted: str) -> tuple[Condition, ...]:
+def _first_to_tell(stage: StageStatus) -> tuple[bool, bool, str]:
+    """Put what failed first before what failed later, and both before what was stopped or never started."""
+    return (stage.state is not StageState.FAILED, stage.state is StageState.SKIPPED, stage.completion_time or "")
+
+
+def _count_others(failed: Sequence[StageStatus], first: StageStatus) -> int:
+    return sum(stage is not first and stage.state is StageState.FAILED for stage in failed)
+
+
+def _left_out(stages: Iterable[StageStatus]) -> str:
+    skipped = sum(stage.state is StageState.SKIPPED for stage in stages)
+    return f", {skipped} skipped" if skipped else ""
+
+
+def _allowed(stages: Iterable[StageStatus], wiring: Wiring) -> str:
+    """Name the stages whose failure did not count."""
+    failed = [s.name for s in stages if s.state is StageState.FAILED and wiring.stages[s.name].continue_on_failure]
+    return f"; {', '.join(failed[:_MOST_SAID])} failed, which continueOnFailure allows" if failed else ""
+
+
+def _running(snapshot: RunSnapshot, stages: Sequence[StageStatus], counted: str) -> tuple[Condition, ...]:
     words = f"{counted} stages done{_doing(stages)}"
+    reason = "Running"
+    match snapshot.wanted:
+        case RunState.PAUSED:
+            reason, words = "Paused", f"paused by spec.state; {words}"
+        case RunState.CANCELLED:
+            reason, words = "Cancelling", f"cancelled by spec.state; {words}"
+        case _:
+            pass
     return (
-        Condition(SUCCEEDED, Status.UNKNOWN, "Running", words),
-        *conditions.reconciling(reason="Running", message=words, ready_now=Status.UNKNOWN),
+        Condition(SUCCEEDED, Status.UNKNOWN, reason, words),
+        *conditions.reconciling(reason=reason, message=words, ready_now=Status.UNKNOWN),
     )
 
 

@@ -28,15 +28,20 @@ def read_results(stage: Stage, pod: Object) -> dict[str, Json] | Cause:
     if size > LIMIT:
         words = f"{where} wrote {size} bytes of results; {LIMIT} are allowed, more goes into an output"
         return Cause(Reason.RESULT_TOO_LARGE, words)
-    if not message.strip():
+    if not message.strip() and any(result.default is None for result in stage.results):
         return Cause(Reason.RESULT_MISSING, f"{where} wrote nothing to $RONDO_RESULTS; {_expected(stage)}")
+    values = _parse(message.strip() or "{}", stage, where)
+    return values if isinstance(values, Cause) else _declared(stage, values, where)
+
+
+def _parse(message: str, stage: Stage, where: str) -> dict[str, Json] | Cause:
     try:
         values = json.loads(message, parse_constant=_refuse_constant)
     except ValueError as error:
         return Cause(Reason.RESULT_INVALID, f"{where}: $RONDO_RESULTS is not JSON ({error}); {_expected(stage)}")
     if not isinstance(values, dict):
         return Cause(Reason.RESULT_INVALID, f"{where}: $RONDO_RESULTS is not a JSON object; {_expected(stage)}")
-    return _declared(stage, values, where)
+    return values
 
 
 def read_outputs(stage: Stage, pod: Object, place: str) -> dict[str, StoredOutput] | Cause:
@@ -70,6 +75,9 @@ def _stored(uri: str, said: Mapping[str, Any]) -> StoredOutput:
 def _declared(stage: Stage, values: Mapping[str, Json], where: str) -> dict[str, Json] | Cause:
     found: dict[str, Json] = {}
     for result in stage.results:
+        if result.name not in values and result.default is not None:
+            found[result.name] = result.default
+            continue
         if result.name not in values:
             written = ", ".join(sorted(values)) or "nothing"
             return Cause(Reason.RESULT_MISSING, f"{where} did not write result {result.name}; it wrote {written}")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from rondo.api.pipeline import PipelineSpec, Retry, Stage
-from rondo.core.causes import DISRUPTIONS, FATAL, Cause
+from rondo.core.causes import DISRUPTIONS, FATAL, Cause, Reason
 from rondo.core.durations import parse_duration
 
 
@@ -33,7 +33,7 @@ def policy_of(stage: Stage, spec: PipelineSpec) -> Retry:
     return stage.retry or spec.defaults.retry or Retry()
 
 
-def decide(policy: Retry, cause: Cause, *, failures: int, disruptions: int) -> Decision:
+def decide(policy: Retry, cause: Cause, *, failures: int, disruptions: int, at_most_memory: bool = False) -> Decision:
     """Decide about another attempt.
 
     Args:
@@ -41,11 +41,14 @@ def decide(policy: Retry, cause: Cause, *, failures: int, disruptions: int) -> D
         cause: Why the attempt ended.
         failures: Attempts that failed by their own fault, this one included if it did.
         disruptions: Attempts that were disrupted, this one included if it was.
+        at_most_memory: Whether another attempt would get no more memory than this one although `onOOM` asks for it.
     """
     if cause.reason in DISRUPTIONS:
         if disruptions > policy.max_disruptions:
             return GiveUp(f"disrupted {disruptions} times, more than retry.maxDisruptions")
         return Again(_backoff(policy, disruptions - 1) if disruptions > 1 else timedelta(0))
+    if cause.reason is Reason.OOM_KILLED and at_most_memory:
+        return GiveUp("with as much memory as retry.onOOM.max gives")
     if not _retriable(policy, cause):
         return GiveUp()
     if failures > policy.limit:
@@ -54,6 +57,8 @@ def decide(policy: Retry, cause: Cause, *, failures: int, disruptions: int) -> D
 
 
 def _retriable(policy: Retry, cause: Cause) -> bool:
+    if policy.on_oom is not None and cause.reason is Reason.OOM_KILLED:
+        return True
     named = cause.reason.value in policy.reasons or cause.exit_code in policy.exit_codes
     if policy.reasons or policy.exit_codes:
         return named

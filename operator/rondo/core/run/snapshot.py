@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rondo.api.base import Json
-from rondo.api.pipelinerun import PipelineRunStatus, StageState, StageStatus
+from rondo.api.pipelinerun import PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import names
-from rondo.core.expressions import cel_name
+from rondo.core.expressions import cel_name, stages_in
 from rondo.core.pipeline.wiring import Wiring
 from rondo.core.plan import GetLive, Memory, Object, Ref
 from rondo.core.references import Lookup, Path, UnresolvedError
@@ -68,6 +68,22 @@ class RunSnapshot:
         return name
 
     @property
+    def retry_of(self) -> str:
+        """Name of the run that this one is a retry of, empty if it is none."""
+        name: str = self.run["spec"].get("retryOf", "")
+        return name
+
+    @property
+    def is_frozen_apart(self) -> bool:
+        """Whether the pipeline that it executes is a copy outside of the run itself."""
+        return bool(self.pipeline or self.retry_of)
+
+    @property
+    def wanted(self) -> RunState:
+        """What the user wants of the run."""
+        return RunState(self.run["spec"].get("state", RunState.RUNNING))
+
+    @property
     def revision_ref(self) -> Ref:
         """Where the frozen pipeline is kept."""
         return Ref(CONTROLLER_REVISION, self.namespace, names.child_name(self.name, "spec", self.uid))
@@ -84,13 +100,17 @@ class Values:
 
     Attributes:
         snapshot: The run.
+        wiring: The frozen pipeline.
         params: Values of the parameters.
         stages: Statuses of the stages as planned so far, by name.
+        state: How the run has ended, for stages of `finally`; empty before.
     """
 
     snapshot: RunSnapshot
+    wiring: Wiring
     params: Mapping[str, Json]
     stages: Mapping[str, StageStatus]
+    state: str = ""
 
     def look(self, path: Path) -> Json:
         """Give the value of a reference.
@@ -101,8 +121,8 @@ class Values:
         match path:
             case ("params", name) if name in self.params:
                 return self.params[name]
-            case ("run", "name" | "namespace" | "uid" as key):
-                return self.snapshot.run["metadata"][key]
+            case ("run", key) if key in self.run:
+                return self.run[key]
             case ("stages", name, *rest) if name in self.stages:
                 return self._of_stage(self.stages[name], rest, path)
             case _:
@@ -118,32 +138,49 @@ class Values:
         """Digests of the artifacts that the run has made, by URI."""
         return {output.uri: output.digest for stage in self.stages.values() for output in stage.outputs.values()}
 
-    def for_expressions(self) -> dict[str, Any]:
-        """Give the variables of CEL expressions: `params`, `stages`, `run`."""
+    @property
+    def run(self) -> dict[str, Json]:
+        """What `run.…` gives."""
+        fields = {key: self.snapshot.run["metadata"][key] for key in ("name", "namespace", "uid")}
+        return {**fields, "state": self.state} if self.state else fields
+
+    def for_expression(self, text: str) -> dict[str, Any]:
+        """Give the variables of a CEL expression: `params`, `run`, and of `stages` those that it refers to."""
+        wanted = {word for word, _, _ in stages_in(text)}
+        stages = {cel_name(name): name for name in self.stages}
         return {
             "params": dict(self.params),
-            "stages": {cel_name(name): _stage_variables(stage) for name, stage in self.stages.items()},
-            "run": {key: self.snapshot.run["metadata"][key] for key in ("name", "namespace", "uid")},
+            "stages": {word: self._variables(self.stages[stages[word]]) for word in wanted if word in stages},
+            "run": self.run,
         }
 
     def _of_stage(self, stage: StageStatus, rest: list[str], path: Path) -> Json:
         match rest:
-            case ["results", key] if key in stage.results:
-                return stage.results[key]
+            case ["results", key] if key in (results := self._results(stage)):
+                return results[key]
             case ["outputs", key] if key in stage.outputs:
                 return stage.outputs[key].uri
+            case ["state"]:
+                return stage.state.value
             case ["url"] if "url" in stage.results:
                 return stage.results["url"]
             case _:
                 raise UnresolvedError(path, f"stage {stage.name} is {stage.state.value} and gave no such value")
 
+    def _variables(self, stage: StageStatus) -> dict[str, Any]:
+        return {
+            "state": stage.state.value,
+            "results": self._results(stage),
+            "outputs": {name: output.uri for name, output in stage.outputs.items()},
+            **({"url": stage.results["url"]} if "url" in stage.results else {}),
+        }
 
-def _stage_variables(stage: StageStatus) -> dict[str, Any]:
-    return {
-        "state": stage.state.value,
-        "results": dict(stage.results),
-        "outputs": {name: output.uri for name, output in stage.outputs.items()},
-    }
+    def _results(self, stage: StageStatus) -> dict[str, Json]:
+        """Give what a stage gave, and the declared defaults once it has ended without giving them."""
+        if not stage.state.terminal or stage.state is StageState.SUCCEEDED:
+            return dict(stage.results)
+        declared = self.wiring.stages[stage.name].results
+        return {result.name: result.default for result in declared if result.default is not None} | stage.results
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,21 @@ class Step:
     look_again: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a stage shall not go on.
+
+    Attributes:
+        reason: One CamelCase word.
+        message: In words.
+        state: What it becomes if it has begun.
+    """
+
+    reason: str
+    message: str
+    state: StageState = StageState.CANCELLED
+
+
 def update(status: StageStatus, **changes: Any) -> StageStatus:
     """Give a status with changes; the same object if there are none."""
     if "message" in changes:

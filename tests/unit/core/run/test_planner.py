@@ -11,49 +11,7 @@ from rondo.core import names
 from rondo.core.resources import CONTROLLER_REVISION, JOB, MODEL_DEPLOYMENT, PIPELINE_RUN, POD
 from tests.unit.core.builders import deploy, gate, inline_run, job, pipeline, run
 from tests.unit.core.cluster import Cluster, Operator
-
-
-@pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
-
-
-@pytest.fixture
-def operator(cluster: Cluster) -> Operator:
-    return Operator(cluster)
-
-
-def start(cluster: Cluster, operator: Operator, body: dict[str, Any]) -> None:
-    cluster.create(body)
-    operator.settle()
-    advance(cluster, operator)
-
-
-def advance(cluster: Cluster, operator: Operator) -> None:
-    """Let what was created run, and a second pass so that progress in words is written too."""
-    cluster.start_pods()
-    cluster.run_pods()
-    cluster.pass_time(seconds=1)
-    operator.settle()
-
-
-def status_of(cluster: Cluster, name: str = "r") -> dict[str, Any]:
-    status: dict[str, Any] = cluster.find(PIPELINE_RUN, name).get("status", {})
-    return status
-
-
-def stage_of(cluster: Cluster, stage: str, name: str = "r") -> dict[str, Any]:
-    return next(s for s in status_of(cluster, name)["stages"] if s["name"] == stage)
-
-
-def condition_of(cluster: Cluster, type_: str, name: str = "r") -> dict[str, Any]:
-    return next((c for c in status_of(cluster, name)["conditions"] if c["type"] == type_), {})
-
-
-def finish(cluster: Cluster, operator: Operator, stage: str, **how: Any) -> None:
-    cluster.finish(stage, **how)
-    operator.settle()
-    advance(cluster, operator)
+from tests.unit.core.run.driver import advance, condition_of, finish, stage_of, start, status_of
 
 
 def test_stages_follow_each_other_by_needs(cluster: Cluster, operator: Operator) -> None:
