@@ -54,14 +54,19 @@ class PipelineRunSpec(Model):
                 "pipeline of a run cannot be changed: create another PipelineRun",
                 path=".pipeline",
             ),
-            *(_frozen(field) for field in ("params", "targets", "retryOf", "rerunFrom")),
+            *(_frozen(field) for field in ("targets", "retryOf", "rerunFrom")),
+            # CEL sees no field whose values have no type, so params are compared as a part of the whole. What changes
+            # together with the state is not executed (the frozen copy has the values), and status says so.
+            rule(
+                "self == oldSelf || self.state != oldSelf.state",
+                "params of a run cannot be changed: create another PipelineRun",
+            ),
             rule(
                 "oldSelf.state != 'Cancelled' || self.state == 'Cancelled'",
                 "a cancelled run does not go on: create another with retryOf",
                 path=".state",
             ),
             rule("!has(self.rerunFrom) || has(self.retryOf)", "rerunFrom belongs to retryOf", path=".rerunFrom"),
-            rule("!has(self.params) || !has(self.retryOf)", "a retry takes the params of its run", path=".params"),
         )
     }
 

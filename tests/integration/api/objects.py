@@ -25,8 +25,9 @@ def gate(name: str = "g", **fields: Any) -> Body:
 
 
 def pipeline(*stages: Body, name: str = "x", **spec: Any) -> Body:
-    """Give a Pipeline."""
-    return thing("Pipeline", {"stages": list(stages or [job()]), **spec}, name)
+    """Give a Pipeline; `finally_` is its field `finally`."""
+    fields = {key.rstrip("_"): value for key, value in spec.items()}
+    return thing("Pipeline", {"stages": list(stages or [job()]), **fields}, name)
 
 
 def env(**sources: Any) -> Body:
@@ -34,9 +35,9 @@ def env(**sources: Any) -> Body:
     return {"name": "V", "valueFrom": sources}
 
 
-def run(name: str = "x") -> Body:
+def run(name: str = "x", **spec: Any) -> Body:
     """Give a PipelineRun of the Pipeline `p`."""
-    return thing("PipelineRun", {"pipeline": {"name": "p"}}, name)
+    return thing("PipelineRun", {"pipeline": {"name": "p"}, **spec}, name)
 
 
 def run_of(**reference: Any) -> Body:

@@ -29,6 +29,7 @@ from tests.integration.api.objects import (
 )
 
 DEPLOY: Body = {"name": "d", "deploy": {"name": "m", "spec": {"runtime": "sklearn"}}}
+ABSENT: Body = {"name": "d", "deploy": {"name": "m", "state": "Absent"}}
 SECRET: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
 FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
 SERVICE: Body = {"kind": "Service", "name": "s"}
@@ -36,12 +37,12 @@ SPLIT: Body = {"to": [{"node": "b", "weight": 90}, {"node": "c", "weight": 10}]}
 WHEN: Body = {"when": "request.body.n > 1.0", "node": "b"}
 ELSE: Body = {"node": "c"}
 
-ONE_STAGE = "a stage has exactly one of job, gate, deploy"
+ONE_STAGE = "a stage has exactly one of job, gate, deploy, wait"
 ONE_SOURCE = "give exactly one of secretKeyRef, configMapKeyRef, fieldRef, resourceFieldRef"
 ONE_REF = "give exactly one of configMapRef and secretRef"
 ONE_VALUE = "give either value or valueFrom"
 SCRIPT = "give either script, or command and args"
-NO_TIMEOUT = "a gate is decided at once and takes no timeout"
+NO_TIMEOUT = "a gate is decided at once and a wait ends by itself: neither takes a timeout"
 OF_A_JOB = "inputs, results, outputs and retry belong to a job"
 NAMES_OF_RUNS = "metadata.name: at most 45 characters, only a-z, 0-9 and '-': runs are named PIPELINE-GENERATION"
 NAMES_OF_JOBS = "metadata.name: at most 52 characters, only a-z, 0-9 and '-': the names of its Jobs begin with it"
@@ -57,7 +58,10 @@ ONE_NODE = "a node has exactly one of target, sequence, switch, split, fallback,
 ONLY_LAST = "only the last case of a switch may be without when: what follows it is never reached"
 PORT = "give the port of a Service; a ModelDeployment and a ModelGraph know theirs"
 PATH = "a path belongs to a Service; a ModelDeployment and a ModelGraph know theirs"
-FROZEN_RUN = "the spec of a run cannot be changed: create another PipelineRun"
+NO_SPEC = "give spec; only with state: Absent, which removes the target, leave it out"
+FIXED = " of a run cannot be changed: create another PipelineRun"
+NO_WAY_BACK = "a cancelled run does not go on: create another with retryOf"
+OF_A_RETRY = "rerunFrom belongs to retryOf"
 FINAL = "a decision is final"
 QUESTION = "run, stage, message, approvers, expiresAt cannot be changed: they are what is decided on"
 QUORUM = "a quorum is at most all nodes"
@@ -73,6 +77,12 @@ CASES: list[tuple[str, Body, Body]] = [
     (OF_A_JOB, pipeline({**DEPLOY, "retry": {"limit": 1}}), pipeline({**job(), "retry": {"limit": 1}})),
     (NO_TIMEOUT, pipeline(gate(timeout="1m")), pipeline({**DEPLOY, "timeout": "1m"})),
     ("a stage cannot need itself", pipeline({**job(), "needs": ["a"]}), pipeline({**job(), "needs": ["b"]})),
+    ("a stage cannot be after itself", pipeline({**job(), "after": ["a"]}), pipeline({**job(), "after": ["b"]})),
+    (ONE_STAGE, pipeline({**job(), "wait": "1m"}), pipeline({"name": "a", "wait": "1m"})),
+    (ONE_STAGE, pipeline(finally_=[{"name": "z"}]), pipeline(finally_=[{**job(), "name": "z"}])),
+    (NO_TIMEOUT, pipeline({"name": "a", "wait": "1m", "timeout": "1m"}), pipeline({**job(), "timeout": "1m"})),
+    (NO_SPEC, pipeline({"name": "d", "deploy": {"name": "m"}}), pipeline(ABSENT)),
+    (NO_SPEC, pipeline({"name": "d", "deploy": {**DEPLOY["deploy"], "state": "Absent"}}), pipeline(DEPLOY)),
     (SCRIPT, pipeline(job(script="#!/bin/sh", args=["x"])), pipeline(job(script="date"))),
     (ONE_SOURCE, pipeline(job(env=[env(**SECRET, **FIELD)])), pipeline(job(env=[env(**SECRET)]))),
     (ONE_SOURCE, pipeline(job(env=[env()])), pipeline(job(env=[env(**FIELD)]))),
@@ -81,6 +91,7 @@ CASES: list[tuple[str, Body, Body]] = [
     (NAMES_OF_JOBS, run(name="x" * 53), run(name="x" * 52)),
     (ONE_REFERENCE, run_of(), run_of(name="p")),
     (ONE_REFERENCE, run_of(name="p", spec={"stages": [job()]}), run_of(spec={"stages": [job()]})),
+    (OF_A_RETRY, run(rerunFrom=["a"]), run(rerunFrom=["a"], retryOf="r")),
     (NAME_OF_SERVICE, model_deployment("1st"), model_deployment("first")),
     (NAME_OF_SERVICE, model_deployment("x" * 53), model_deployment("x" * 52)),
     (ONE_SERVER, model_deployment(runtime="r", server=SERVER), model_deployment(server=SERVER)),
@@ -105,7 +116,14 @@ CASES: list[tuple[str, Body, Body]] = [
 
 # The message of a rule about changes, an object, a change that it refuses, and one that is taken.
 CHANGES: list[tuple[str, Body, Body, Body]] = [
-    (FROZEN_RUN, run_of(name="p"), {"spec": {"params": {"n": 1}}}, {"metadata": {"labels": {"a": "b"}}}),
+    (f"params{FIXED}", run(), {"spec": {"params": {"n": 1}}}, {"spec": {"state": "Paused"}}),
+    (f"params{FIXED}", run(params={"n": 1}), {"spec": {"params": {"n": 2}}}, {"spec": {"state": "Cancelled"}}),
+    (f"pipeline{FIXED}", run(), {"spec": {"pipeline": {"name": "q"}}}, {"metadata": {"labels": {"a": "b"}}}),
+    (f"targets{FIXED}", run(targets=["a"]), {"spec": {"targets": None}}, {"spec": {"state": "Paused"}}),
+    (f"retryOf{FIXED}", run(retryOf="r"), {"spec": {"retryOf": "s"}}, {"spec": {"state": "Paused"}}),
+    (f"rerunFrom{FIXED}", run(retryOf="r"), {"spec": {"rerunFrom": ["a"]}}, {"spec": {"state": "Paused"}}),
+    (NO_WAY_BACK, run(state="Cancelled"), {"spec": {"state": "Running"}}, {"metadata": {"labels": {"a": "b"}}}),
+    (NO_WAY_BACK, run(state="Cancelled"), {"spec": {"state": None}}, {"spec": {"state": "Cancelled"}}),
     (FINAL, approval(decision="Approved"), {"spec": {"decision": "Rejected"}}, {"metadata": {"labels": {"a": "b"}}}),
     (FINAL, approval(decision="Approved"), {"spec": {"decision": None}}, {"spec": {"decision": "Approved"}}),
     (QUESTION, approval(), {"spec": {"approvers": {"groups": ["all"]}}}, {"spec": {"decision": "Approved"}}),

@@ -1,7 +1,7 @@
 """The frozen copy: a run executes the pipeline as it was when the run began, never the live spec.
 
-The copy is a ControllerRevision owned by the run. A pipeline written into the run itself needs none, because the spec
-of a run cannot change.
+The copy is a ControllerRevision owned by the run, with the values of its params. A pipeline written into a run without
+params needs none, because the spec of a run cannot change.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PATIENCE: Final = timedelta(minutes=1)
 
 def frozen_spec(snapshot: RunSnapshot) -> Mapping[str, Json] | None:
     """Give the raw spec that the run executes, or None if it is not frozen yet."""
-    inline: Mapping[str, Json] | None = snapshot.run["spec"]["pipeline"].get("spec")
-    if inline is not None and not snapshot.retry_of:
+    if not snapshot.is_frozen_apart:
+        inline: Mapping[str, Json] = snapshot.run["spec"]["pipeline"]["spec"]
         return inline
     revision = _revision(snapshot)
     return None if revision is None else revision["data"]["spec"]
@@ -39,10 +39,10 @@ def frozen_generation(snapshot: RunSnapshot) -> int | None:
 
 
 def given_params(snapshot: RunSnapshot) -> Mapping[str, Json]:
-    """Give the values that the run was given: its own, or those of the run that it is a retry of."""
+    """Give the values that the run was given when it was frozen: its own, or those of the run that it retries."""
+    revision = _revision(snapshot)
     given: Mapping[str, Json] = snapshot.run["spec"].get("params", {})
-    revision = _revision(snapshot) if snapshot.retry_of else None
-    return given if revision is None else revision["data"]["params"]
+    return given if revision is None else revision["data"].get("params", given)
 
 
 def taken_over(snapshot: RunSnapshot) -> Mapping[str, StageStatus]:
@@ -71,12 +71,16 @@ def freeze(snapshot: RunSnapshot, now: datetime) -> Plan:
 
 def _pipeline_data(snapshot: RunSnapshot, now: datetime) -> dict[str, Any] | Plan:
     """Give the copy of the live Pipeline, or what has to be done first."""
+    params: Mapping[str, Json] = snapshot.run["spec"].get("params", {})
+    inline: Mapping[str, Json] | None = snapshot.run["spec"]["pipeline"].get("spec")
+    if inline is not None:
+        return {"spec": inline, "params": params}
     found = snapshot.memory.reads.get(snapshot.pipeline_read)
     if found is None:
         return Plan(reads=(snapshot.pipeline_read,))
     if found.value is None:
         return _await_pipeline(snapshot, found, now)
-    return {"generation": found.value["metadata"]["generation"], "spec": found.value["spec"]}
+    return {"generation": found.value["metadata"]["generation"], "spec": found.value["spec"], "params": params}
 
 
 def _revision(snapshot: RunSnapshot) -> Object | None:

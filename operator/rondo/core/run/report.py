@@ -16,6 +16,7 @@ from rondo.core.plan import EventDraft, EventType
 from rondo.core.references import UnresolvedError
 from rondo.core.references import replace as replace_references
 from rondo.core.run import verdict
+from rondo.core.run.frozen import given_params
 from rondo.core.run.snapshot import RunSnapshot, Values
 
 SUCCEEDED: Final = "Succeeded"
@@ -107,6 +108,10 @@ def _status(snapshot: RunSnapshot, said: Iterable[Condition], now: datetime, **f
 def _accepted(snapshot: RunSnapshot, wiring: Wiring) -> Condition:
     store = snapshot.settings.store
     single = store.access_mode is AccessMode.READ_WRITE_ONCE
+    given = snapshot.run["spec"].get("params", {})
+    if given != given_params(snapshot) and not snapshot.retry_of:
+        words = "spec.params was changed after the run began; it keeps the values that it began with"
+        return Condition("Accepted", Status.TRUE, "ParamsIgnored", words)
     if single and any(stage.outputs or stage.inputs for stage in wiring.stages.values()):
         words = f"artifacts are on claim {store.claim} (ReadWriteOnce): pods that use it are kept on one node"
         return Condition("Accepted", Status.TRUE, "Accepted", words)

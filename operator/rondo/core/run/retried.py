@@ -35,6 +35,9 @@ def retry_data(snapshot: RunSnapshot) -> dict[str, Any] | Plan:
     Raises:
         NotFrozenError: The other run cannot be retried.
     """
+    if snapshot.run["spec"].get("params"):
+        words = f"spec.params: a retry takes the params of run {snapshot.retry_of}; leave them out"
+        raise NotFrozenError("InvalidRetry", words)
     old = _read(snapshot, Ref(PIPELINE_RUN, snapshot.namespace, snapshot.retry_of))
     if isinstance(old, Plan):
         return old

@@ -75,8 +75,8 @@ class RunSnapshot:
 
     @property
     def is_frozen_apart(self) -> bool:
-        """Whether the pipeline that it executes is a copy outside of the run itself."""
-        return bool(self.pipeline or self.retry_of)
+        """Whether what it executes is a copy outside of the run: the spec of a run that can change is none."""
+        return bool(self.pipeline or self.retry_of or self.run["spec"].get("params"))
 
     @property
     def wanted(self) -> RunState:

@@ -326,6 +326,7 @@ def test_a_rerun_from_a_stage_runs_it_and_all_that_follow(cluster: Cluster, oper
     ("fields", "reason", "words"),
     [
         ({"retryOf": "nobody"}, "RetryOfNotFound", "spec.retryOf: there is no PipelineRun nobody"),
+        ({"params": {"deep": False}}, "InvalidRetry", "spec.params: a retry takes the params of run r; leave them out"),
         ({"rerunFrom": ["bb"]}, "InvalidRetry", "spec.rerunFrom: there is no stage bb"),
         (
             {"pipeline": {"name": "other"}},
@@ -346,6 +347,19 @@ def test_a_retry_that_cannot_be_is_refused(
     said = condition_of(cluster, "Succeeded", "again")
     assert (said["status"], said["reason"]) == ("False", reason)
     assert said["message"].startswith(words)
+
+
+def test_params_that_change_with_the_state_are_not_executed(cluster: Cluster, operator: Operator) -> None:
+    body = inline_run(job("a"), job("b", needs=["a"], job={"args": ["$(params.deep)"]}), params=PARAMS)
+    body["spec"]["params"] = {"deep": True}
+    start(cluster, operator, body)
+    found = cluster.find(PIPELINE_RUN, "r")
+    cluster.change(found, spec={**found["spec"], "params": {"deep": False}, "state": "Paused"})
+    operator.settle()
+    set_state(cluster, operator, "Running")
+    assert condition_of(cluster, "Accepted")["reason"] == "ParamsIgnored"
+    finish(cluster, operator, "a")
+    assert args_of(cluster, "b") == ["true"]
 
 
 def test_a_run_that_goes_on_is_not_retried(cluster: Cluster, operator: Operator) -> None:
