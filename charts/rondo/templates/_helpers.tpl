@@ -32,7 +32,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [rondo.dev]
   resources: [modeldeployments]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [rondo.dev]
   resources: [pipelines/status, pipelineruns/status, modeldeployments/status]
   verbs: [update]
@@ -58,6 +58,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create]
+# The items of a fan-out, and what they gave.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create]
 # Why a pod does not start often stands only in Events.
 - apiGroups: [""]
   resources: [events]

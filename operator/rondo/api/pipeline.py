@@ -28,6 +28,7 @@ from rondo.api.status import ConditionStatus
 MAX_STAGES = 200
 MAX_NEEDS = 32
 MAX_FINALLY = 20
+MAX_ITEMS = 10_000
 
 
 class ParamType(StrEnum):
@@ -295,6 +296,7 @@ class Stage(Model):
                 "has(self.job) || !(has(self.inputs) || has(self.results) || has(self.outputs) || has(self.retry))",
                 "inputs, results, outputs and retry belong to a job",
             ),
+            rule("!has(self.forEach) || has(self.job)", "forEach belongs to a job", path=".forEach"),
             rule(
                 "!(has(self.gate) || has(self.wait)) || !(has(self.timeout) || has(self.pendingTimeout))",
                 "a gate is decided at once and a wait ends by itself: neither takes a timeout",
@@ -332,6 +334,7 @@ class Stage(Model):
     continue_on_failure: Annotated[
         bool, Field(description="Its failure fails neither the run nor what is only after it.")
     ] = False
+    for_each: Annotated[ForEach | None, Field(description="Runs the job once for each item.")] = None
     job: Annotated[Job | None, Field(description="Runs a container.")] = None
     gate: Annotated[Gate | None, Field(description="Checks params and results.")] = None
     deploy: Annotated[Deploy | None, Field(description="Deploys a model.")] = None
@@ -363,6 +366,53 @@ class PipelineResult(Model):
 
     name: Annotated[Identifier, Field(description="Key in `status.results`.")]
     value: Annotated[str, Field(max_length=1024, description="A reference, such as `$(stages.STAGE.results.NAME)`.")]
+
+
+class Goal(StrEnum):
+    """Which value of a result is the best."""
+
+    MAXIMIZE = "Maximize"
+    MINIMIZE = "Minimize"
+
+
+class Best(Model):
+    """Picks one item; `stages.STAGE.best.{item,results,outputs}` gives it."""
+
+    result: Annotated[Identifier, Field(description="A number among the stage's results.")]
+    goal: Annotated[Goal, Field(description="Whether the largest or the smallest is the best.")] = Goal.MAXIMIZE
+
+
+class ForEach(Model):
+    """Runs the job once for each item: of exactly one of items, itemsFrom and matrix.
+
+    CEL sees no field whose values have no type, so the operator checks that.
+    """
+
+    items: Annotated[
+        list[AnyJson] | None,
+        Field(max_length=MAX_ITEMS, description="The items: objects (`$(item.KEY)`) or scalars (`$(item.value)`)."),
+    ] = None
+    items_from: Annotated[
+        str | None,
+        Field(max_length=1024, description="A reference to a list: a param, or a result of another stage."),
+    ] = None
+    matrix: Annotated[
+        dict[str, AnyJson] | None,
+        Field(
+            max_length=16,
+            description="Lists by name, or references to lists; an item for each combination, its keys the names.",
+        ),
+    ] = None
+    exclude: Annotated[
+        list[AnyObject],
+        Field(max_length=256, description="Combinations that are left out: those that agree in all keys given."),
+    ] = []
+    parallelism: Annotated[int | None, Field(ge=1, le=MAX_ITEMS, description="Items at a time. Default: all.")] = None
+    max_failed: Annotated[
+        IntOrString,
+        Field(description="Items that may fail, as a number or a share such as `5%`; one more fails the stage."),
+    ] = 0
+    best: Annotated[Best | None, Field(description="Picks one item by a result.")] = None
 
 
 class OnStageFailure(StrEnum):

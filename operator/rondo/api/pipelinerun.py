@@ -143,6 +143,93 @@ class StoredOutput(StatusModel):
     size: Annotated[int, Field(description="Bytes.")] = 0
 
 
+class PerItem(StrEnum):
+    """What a fan-out makes."""
+
+    JOB = "Job"
+    INDEX = "Index"
+
+
+class ItemNote(StatusModel):
+    """What is to be remembered of an item besides its letter."""
+
+    attempt: Annotated[int, Field(description="Number of its current or last attempt.")] = 1
+    failures: Annotated[int, Field(description="Attempts that failed by their own fault.")] = 0
+    disruptions: Annotated[int, Field(description="Attempts that were disrupted.")] = 0
+    oom_kills: Annotated[int, Field(alias="oomKills", description="Attempts that were killed for memory.")] = 0
+    retry_time: Annotated[
+        str | None, Field(json_schema_extra={"format": "date-time"}, description="When its next attempt is due.")
+    ] = None
+    reason: Annotated[str, Field(description="The disruption that is about to end its attempt.")] = ""
+
+
+class ItemFailure(StatusModel):
+    """An item that has failed."""
+
+    index: Annotated[int, Field(description="Its place in the list, from 0.")]
+    item: Annotated[str, Field(description="The item as JSON, shortened.")] = ""
+    reason: Annotated[str, Field(description="Why, in one CamelCase word.")]
+    message: Annotated[str, Field(description="Why, in words.")] = ""
+
+
+class ItemRecord(StatusModel):
+    """What an item that succeeded gave."""
+
+    results: Annotated[dict[str, AnyJson], Field(description="Its results.")] = {}
+    outputs: Annotated[dict[str, StoredOutput], Field(description="Its artifacts.")] = {}
+
+
+class BestItem(StatusModel):
+    """The best item so far."""
+
+    index: Annotated[int, Field(description="Its place in the list, from 0.")]
+    item: Annotated[AnyJson, Field(description="The item.")] = None
+    results: Annotated[dict[str, AnyJson], Field(description="Its results.")] = {}
+    outputs: Annotated[dict[str, StoredOutput], Field(description="Its artifacts.")] = {}
+
+
+class Statistics(StatusModel):
+    """Of a numeric result over the items that succeeded."""
+
+    count: Annotated[int, Field(description="How many.")]
+    min: Annotated[float, Field(description="The smallest.")]
+    max: Annotated[float, Field(description="The largest.")]
+    sum: Annotated[float, Field(description="All together.")]
+    mean: Annotated[float, Field(description="Their mean.")]
+
+
+class FanOut(StatusModel):
+    """How far a stage with forEach is. Its size is bounded, whatever the number of items."""
+
+    per_item: Annotated[PerItem, Field(description="Whether each item has a Job of its own or an index of one Job.")]
+    total: Annotated[int, Field(description="Number of items.")]
+    succeeded: Annotated[int, Field(description="Items that succeeded.")] = 0
+    failed: Annotated[int, Field(description="Items that failed.")] = 0
+    running: Annotated[int, Field(description="Items that have begun and not ended.")] = 0
+    states: Annotated[
+        str,
+        Field(
+            description="A letter for each item with a Job of its own: `.` not begun, `c` its Job is to be created, "
+            "`r` its Job was seen, `w` waits for its next attempt, `S` succeeded, `F` failed."
+        ),
+    ] = ""
+    notes: Annotated[dict[str, ItemNote], Field(description="By index, only where there is something to note.")] = {}
+    indexes: Annotated[
+        str, Field(description="Items that the current Job works on, one an index, such as `0-17,20`.")
+    ] = ""
+    done: Annotated[str, Field(description="Items of earlier and of this Job that succeeded, such as `0-17,20`.")] = ""
+    lost: Annotated[str, Field(description="Items that failed, such as `18-19`.")] = ""
+    failures: Annotated[list[ItemFailure], Field(description="The first items that failed.")] = []
+    statistics: Annotated[dict[str, Statistics], Field(description="Of each result that is a number.")] = {}
+    best: Annotated[BestItem | None, Field(description="The best item, as `forEach.best` says.")] = None
+    records: Annotated[
+        dict[str, ItemRecord], Field(description="What items gave, by index, until it is stored or the stage ends.")
+    ] = {}
+    sealed: Annotated[bool, Field(description="The records are about to be stored in a ConfigMap.")] = False
+    stored: Annotated[int, Field(description="ConfigMaps that hold records.")] = 0
+    stored_in: Annotated[str, Field(description="Their names, but for the number at the end.")] = ""
+
+
 class StageStatus(StatusModel):
     """How far a stage is, and why."""
 
@@ -170,6 +257,7 @@ class StageStatus(StatusModel):
     attempts: Annotated[list[Attempt], Field(description="The last attempts that ended without success.")] = []
     results: Annotated[dict[str, AnyJson], Field(description="Values that it gave.")] = {}
     outputs: Annotated[dict[str, StoredOutput], Field(description="Artifacts that it made.")] = {}
+    fan_out: Annotated[FanOut | None, Field(description="How far the items of forEach are.")] = None
     previous: Annotated[
         AnyJson, Field(description="What a deploy stage found in the fields that it sets, for its rollback.")
     ] = None

@@ -46,6 +46,10 @@ class ClaimPath:
         """`pvc://CLAIM/PATH`."""
         return f"{SCHEME}{self.claim}/{self.path}"
 
+    def below(self, part: str) -> ClaimPath:
+        """Give the place of this name in this folder."""
+        return ClaimPath(self.claim, f"{self.path}/{part}")
+
 
 def parse_uri(uri: str) -> ClaimPath:
     """Read a `pvc://` URI.

@@ -38,6 +38,11 @@ _PATH: Final = re.compile(r"(?<![\w.])(params|run|stages)((?:\s*\.\s*[A-Za-z_]\w
 _LENGTHS: Final = {"params": 2, "run": 2, "stages": 4}
 """Parts of a path that name something; what follows is within a value."""
 
+_STAGE_LENGTHS: Final = {"best": 5, "stats": 5} | dict.fromkeys(
+    ("state", "url", "total", "succeeded", "failed", "failedRatio"), 3
+)
+"""The same, for what a stage has besides results and outputs."""
+
 
 class ExpressionError(Exception):
     """An expression cannot be compiled or has no value; the message says where and why in one line."""
@@ -108,8 +113,8 @@ def paths_in(text: str) -> set[tuple[str, ...]]:
     found = set()
     for match in _PATH.finditer(_without_strings(text)):
         parts = (match[1], *(part.strip() for part in match[2].split(".")[1:]))
-        length = 3 if parts[2:3] in {("state",), ("url",)} else _LENGTHS[match[1]]
-        found.add(parts[:length])
+        length = _STAGE_LENGTHS.get(parts[2]) if len(parts) > 2 and parts[0] == "stages" else None
+        found.add(parts[: length or _LENGTHS[match[1]]])
     return found
 
 

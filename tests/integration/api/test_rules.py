@@ -30,6 +30,7 @@ from tests.integration.api.objects import (
 
 DEPLOY: Body = {"name": "d", "deploy": {"name": "m", "spec": {"runtime": "sklearn"}}}
 ABSENT: Body = {"name": "d", "deploy": {"name": "m", "state": "Absent"}}
+EACH: Body = {"items": [1, "a", {"x": 1}]}
 SECRET: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
 FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
 SERVICE: Body = {"kind": "Service", "name": "s"}
@@ -78,6 +79,7 @@ CASES: list[tuple[str, Body, Body]] = [
     (NO_TIMEOUT, pipeline(gate(timeout="1m")), pipeline({**DEPLOY, "timeout": "1m"})),
     ("a stage cannot need itself", pipeline({**job(), "needs": ["a"]}), pipeline({**job(), "needs": ["b"]})),
     ("a stage cannot be after itself", pipeline({**job(), "after": ["a"]}), pipeline({**job(), "after": ["b"]})),
+    ("forEach belongs to a job", pipeline(gate(forEach=EACH)), pipeline({**job(), "forEach": EACH})),
     (ONE_STAGE, pipeline({**job(), "wait": "1m"}), pipeline({"name": "a", "wait": "1m"})),
     (ONE_STAGE, pipeline(finally_=[{"name": "z"}]), pipeline(finally_=[{**job(), "name": "z"}])),
     (NO_TIMEOUT, pipeline({"name": "a", "wait": "1m", "timeout": "1m"}), pipeline({**job(), "timeout": "1m"})),

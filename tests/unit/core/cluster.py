@@ -16,6 +16,7 @@ from typing import Any, assert_never
 
 from rondo.core import names
 from rondo.core.conditions import timestamp
+from rondo.core.intervals import format_intervals, parse_intervals
 from rondo.core.pipeline.planner import observe_pipeline, pipeline_of_run, plan_pipeline
 from rondo.core.plan import (
     Action,
@@ -39,6 +40,7 @@ from rondo.core.plan import (
 )
 from rondo.core.resources import BY_KIND, JOB, PIPELINE, PIPELINE_RUN, POD
 from rondo.core.run.controller import observe_run, run_of_child, run_of_target
+from rondo.core.run.item_index import INDEX_LABEL
 from rondo.core.run.planner import plan_run
 from rondo.core.settings import PlannerSettings
 from rondo.core.view import Key
@@ -123,21 +125,45 @@ class Cluster:
     def start_pods(self) -> None:
         """Be the Job controller: give each Job that has none its pod."""
         for job in self.of_kind(JOB):
+            if job["spec"].get("completionMode") == "Indexed":
+                self._start_indexes(job)
+                continue
             has_pod = any(names.controller_uid(pod) == job["metadata"]["uid"] for pod in self.of_kind(POD))
             over = any(c["status"] == "True" for c in job.get("status", {}).get("conditions", ()))
             if not has_pod and not over and not job["spec"].get("suspend"):
                 self._start_pod(job)
 
-    def _start_pod(self, job: dict[str, Any]) -> None:
+    def _start_indexes(self, job: dict[str, Any]) -> None:
+        """Give as many indexes of a Job a pod as may run at a time."""
+        pods = [pod for pod in self.of_kind(POD) if names.controller_uid(pod) == job["metadata"]["uid"]]
+        taken = {int(pod["metadata"]["labels"][INDEX_LABEL]) for pod in pods}
+        active = sum(pod["status"]["phase"] not in {"Succeeded", "Failed"} for pod in pods)
+        free = [index for index in range(job["spec"]["completions"]) if index not in taken]
+        for index in free[: job["spec"]["parallelism"] - active]:
+            self._start_pod(job, index=index)
+
+    def count_indexes(self, job: dict[str, Any], *, failed: str = "", reason: str = "") -> None:
+        """Be the Job controller: say which indexes are over, and whether the Job is."""
+        pods = [pod for pod in self.of_kind(POD) if names.controller_uid(pod) == job["metadata"]["uid"]]
+        done = {int(p["metadata"]["labels"][INDEX_LABEL]) for p in pods if p["status"]["phase"] == "Succeeded"}
+        lost = parse_intervals(failed)
+        said: dict[str, Any] = {"completedIndexes": format_intervals(done), "failedIndexes": failed}
+        if len(done | lost) == job["spec"]["completions"] or reason:
+            over = {"type": "Failed" if lost else "Complete", "status": "True", "reason": reason or "FailedIndexes"}
+            said["conditions"] = [over]
+        self.change(job, status={**job.get("status", {}), **said})
+
+    def _start_pod(self, job: dict[str, Any], *, index: int | None = None) -> None:
         name = job["metadata"]["name"]
-        self.starts.append(name)
+        self.starts.append(name if index is None else f"{name}-{index}")
+        labels = {} if index is None else {INDEX_LABEL: str(index)}
         pod = self.create(
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {
                     "name": f"{name}-{len(self.starts):05x}",
-                    "labels": job["spec"]["template"]["metadata"]["labels"],
+                    "labels": {**job["spec"]["template"]["metadata"]["labels"], **labels},
                     "ownerReferences": [names.owner_reference(job)],
                 },
                 "spec": job["spec"]["template"]["spec"],
@@ -154,10 +180,20 @@ class Cluster:
                 self.change(pod, status={"phase": "Running", "containerStatuses": statuses})
 
     def finish(
-        self, stage: str, *, code: int = 0, message: str = "", reason: str = "", push: str | None = None
+        self,
+        stage: str,
+        *,
+        code: int = 0,
+        message: str = "",
+        reason: str = "",
+        push: str | None = None,
+        item: int | None = None,
     ) -> None:
-        """Let the running pods of a stage end."""
+        """Let the running pods of a stage end, or those of one item of it."""
         for pod in self.pods_of(stage):
+            labels = pod["metadata"]["labels"]
+            if item is not None and str(item) not in {labels.get(names.ITEM), labels.get(INDEX_LABEL)}:
+                continue
             ended = {"exitCode": code, "message": message, "reason": reason or ("Completed" if not code else "Error")}
             status: dict[str, Any] = {
                 "phase": "Failed" if code else "Succeeded",

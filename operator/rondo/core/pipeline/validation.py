@@ -6,16 +6,19 @@ problems, `rondo lint` all of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import pydantic
 
-from rondo.api.base import Json
+from rondo.api.base import IDENTIFIER_PATTERN, Json
 from rondo.api.modeldeployment import ModelDeploymentSpec
-from rondo.api.pipeline import Job, OnOOM, PipelineSpec, Stage
+from rondo.api.pipeline import ForEach, Job, OnOOM, ParamType, PipelineSpec, Retry, Stage
+from rondo.api.pipelinerun import PerItem
 from rondo.core import expressions, references
 from rondo.core.graph import nearest
+from rondo.core.items import ItemsError, allowed_failures, mode_of
 from rondo.core.pipeline import params
 from rondo.core.pipeline.wiring import Expression, Tie, Wiring, expressions_of, references_of, wire
 from rondo.core.problems import Problem, from_validation_error
@@ -95,7 +98,7 @@ def _references(wiring: Wiring) -> Iterable[Problem]:
     for name, stage in wiring.stages.items():
         base = wiring.path(name)
         for found in references_of(stage, base):
-            wrong = _misplaced(found, base) or _dangling(found.path, wiring, name)
+            wrong = _misplaced(found, base) or _of_item(found, stage, base, wiring)
             if wrong:
                 yield Problem(found.where, f"{found}: {wrong}")
     for result in wiring.spec.results:
@@ -114,6 +117,81 @@ def _misplaced(found: Found, base: str) -> str:
     if field == ".when" or (field.startswith(".gate.checks[") and field.endswith(".expression")):
         return f"an expression is CEL: write {'.'.join(map(expressions.cel_name, found.path))}"
     return ""
+
+
+def _of_item(found: Found, stage: Stage, base: str, wiring: Wiring) -> str:
+    """Check references to the item, and to a fan-out where one value is wanted; all others as usual."""
+    path, field = found.path, found.where.removeprefix(base)
+    if path[0] == "item":
+        if stage.for_each is None:
+            return "only a stage with forEach has items"
+        if field.startswith(".forEach"):
+            return "the items themselves cannot refer to an item"
+        known = _item_keys(stage.for_each)
+        return "" if known is None or path[1] in known else f"an item has only {', '.join(sorted(known))}"
+    wrong = _dangling(path, wiring, stage.name)
+    if not wrong and path[0] == "stages" and path[2] == "outputs" and wiring.stages[path[1]].for_each is not None:
+        return f"each item of {path[1]} has one: write stages.{path[1]}.best.outputs.{path[3]} for the best"
+    return wrong
+
+
+def _item_keys(for_each: ForEach) -> set[str] | None:
+    """Give the keys that all items have, or None where only the run will tell."""
+    if for_each.matrix is not None:
+        return {*for_each.matrix, "index"}
+    if for_each.items is None:
+        return None
+    objects = [set(item) for item in for_each.items if isinstance(item, dict)]
+    if len(objects) < len(for_each.items):
+        return {"value", "index"} if not objects else None
+    return set.intersection(*objects) | {"index"} if objects else None
+
+
+def _fan_outs(wiring: Wiring) -> Iterable[Problem]:
+    for name, stage in wiring.stages.items():
+        if stage.for_each is not None:
+            yield from _fan_out(stage, stage.for_each, wiring, f"{wiring.path(name)}")
+
+
+def _fan_out(stage: Stage, for_each: ForEach, wiring: Wiring, base: str) -> Iterable[Problem]:
+    given = [field for field in ("items", "items_from", "matrix") if getattr(for_each, field) is not None]
+    if len(given) != 1:
+        yield Problem(f"{base}.forEach", "give exactly one of items, itemsFrom, matrix")
+    if for_each.exclude and for_each.matrix is None:
+        yield Problem(f"{base}.forEach.exclude", "it belongs to matrix")
+    for name in for_each.matrix or ():
+        if not re.fullmatch(IDENTIFIER_PATTERN, name):
+            yield Problem(
+                f"{base}.forEach.matrix.{name}", "a name has only letters, digits and _, and begins with no digit"
+            )
+    numbers = [r.name for r in stage.results if r.type in {ParamType.NUMBER, ParamType.INTEGER}]
+    if for_each.best is not None and for_each.best.result not in numbers:
+        words = f"there is no number {for_each.best.result} among the results{nearest(for_each.best.result, numbers)}"
+        yield Problem(f"{base}.forEach.best.result", words)
+    try:
+        allowed_failures(for_each, 100)
+    except ItemsError as error:
+        yield Problem(f"{base}.forEach.maxFailed", str(error).partition(": ")[2])
+    whole = references.find(for_each.items_from or "", f"{base}.forEach.itemsFrom")
+    if for_each.items_from is not None and f"{next(whole, '')}" != for_each.items_from:
+        yield Problem(f"{base}.forEach.itemsFrom", f"{for_each.items_from!r} is not one reference such as $(params.x)")
+    retry = stage.retry or wiring.spec.defaults.retry
+    if retry is not None and mode_of(stage) is PerItem.INDEX:
+        yield from _retry_by_kubernetes(retry, base)
+
+
+def _retry_by_kubernetes(retry: Retry, base: str) -> Iterable[Problem]:
+    """Name what of a retry policy the Job controller does not know, which tries the indexes of one Job again."""
+    default = Retry()
+    for field, given in (("reasons", retry.reasons), ("onOOM", retry.on_oom)):
+        if given:
+            yield Problem(f"{base}.retry.{field}", f"it needs a Job for each item: {_HOW_TO_GET_JOBS}")
+    if (retry.backoff, retry.max_backoff) != (default.backoff, default.max_backoff):
+        words = f"Kubernetes waits 10s, doubled up to 10m, for an index of one Job: {_HOW_TO_GET_JOBS}"
+        yield Problem(f"{base}.retry.backoff", words)
+
+
+_HOW_TO_GET_JOBS: Final = "leave it out, or use $(item…) in the job, which gives each item a Job"
 
 
 def _shell_text(wiring: Wiring) -> Iterable[Problem]:
@@ -161,10 +239,32 @@ def _dangling_stage(name: str, rest: list[str], wiring: Wiring) -> str:
             return "" if key in known else f"stage {name} declares no output {key}{nearest(key, known)}"
         case ["state"]:
             return ""
+        case [("best" | "stats" | "total" | "succeeded" | "failed" | "failedRatio"), *_]:
+            return _dangling_item(stage, rest)
         case ["url"]:
             return "" if stage.deploy is not None else f"stage {name} is not a deploy stage and has no url"
         case _:
             return f"write stages.{name}.results.KEY, stages.{name}.outputs.KEY or stages.{name}.state"
+
+
+def _dangling_item(stage: Stage, rest: list[str]) -> str:
+    """Check what only a fan-out has."""
+    for_each = stage.for_each
+    if for_each is None:
+        return f"stage {stage.name} has no forEach and so no {rest[0]}"
+    results, outputs = [r.name for r in stage.results], [o.name for o in stage.outputs]
+    match rest:
+        case ["best", *_] if for_each.best is None:
+            return f"stage {stage.name} says no forEach.best: add one, such as {{result: NAME}}"
+        case ["best", "results" | "outputs" as part, key]:
+            known = results if part == "results" else outputs
+            return "" if key in known else f"stage {stage.name} declares no {key}{nearest(key, known)}"
+        case ["best", "item", *_] | ["best", "index"] | [("total" | "succeeded" | "failed" | "failedRatio")]:
+            return ""
+        case ["stats", key, "count" | "min" | "max" | "sum" | "mean"]:
+            return "" if key in results else f"stage {stage.name} declares no result {key}{nearest(key, results)}"
+        case _:
+            return "write best.results.KEY, stats.RESULT.{min,max,mean,sum,count}, total, succeeded or failed"
 
 
 def _expressions(wiring: Wiring) -> Iterable[Problem]:
@@ -296,7 +396,7 @@ def _deployed_spec(spec: Mapping[str, Json], base: str) -> Iterable[Problem]:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    _declarations, _names, _needs, _references, _shell_text, _expressions, _cycle, _guards, _jobs, _deploys,
+    _declarations, _names, _needs, _references, _fan_outs, _shell_text, _expressions, _cycle, _guards, _jobs, _deploys,
 )  # fmt: skip
 """In the order in which a person should mend them."""
 

@@ -74,6 +74,11 @@ class Wiring:
         """All stages but those of `finally`, in order."""
         return tuple(name for name in self.order if name not in self.final)
 
+    @cached_property
+    def fan_outs(self) -> int:
+        """Number of stages with forEach."""
+        return sum(stage.for_each is not None for stage in self.stages.values())
+
     def path(self, name: str) -> str:
         """Give the field path of a stage; by name, since the order of the list means nothing."""
         return f"spec.{'finally' if name in self.final else 'stages'}[{name}]"

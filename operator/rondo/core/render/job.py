@@ -8,20 +8,22 @@ it is created once and never changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rondo.api.pipeline import AccessMode, Job, Stage, Workspace
+from rondo.api.base import Json
+from rondo.api.pipeline import AccessMode, Job, Retry, Stage, Workspace
 from rondo.artifacts.config import PRE_STOP, Config
 from rondo.artifacts.config import Input as ArtifactInput
 from rondo.artifacts.config import Output as ArtifactOutput
 from rondo.core import names
 from rondo.core.artifacts import ArtifactStore, ClaimPath, attempt_place, build_claim, parse_uri, together
 from rondo.core.durations import parse_duration
+from rondo.core.items import Item
 from rondo.core.pipeline.wiring import Wiring
 from rondo.core.plan import Object
-from rondo.core.references import Lookup, replace
+from rondo.core.references import Lookup, replace, text_of
 from rondo.core.render import container
 from rondo.core.render.helper import build_helper
 from rondo.core.render.memory import raise_memory
@@ -36,8 +38,33 @@ PUSH_TIMEOUT: Final = 3600
 GRACE: Final = 30
 """Seconds that `main` has to end after SIGTERM."""
 
+ITEMS_LIMIT: Final = 1_000_000
+"""Bytes of the items of an indexed Job: a ConfigMap holds 1 MiB."""
+
+_INDEX: Final[dict[str, Any]] = {
+    "name": "RONDO_INDEX",
+    "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-completion-index']"}},
+}
+_ITEM_FILE: Final = "/rondo/item.json"
 _SCRIPT_FOLDER: Final = "/rondo/script"
 _CLAIMS_FOLDER: Final = "/rondo/claims"
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """One Job for many items, each of which is an index of it.
+
+    Attributes:
+        count: Number of items that this Job works on.
+        items: The ConfigMap that holds them, index by index.
+        parallelism: Items at a time.
+        max_failed: Items that may fail.
+    """
+
+    count: int
+    items: str
+    parallelism: int
+    max_failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +81,8 @@ class AttemptContext:
         digests: Digests of the run's artifacts, by URI.
         settings: The installation's settings.
         oom_kills: Earlier attempts that were killed for memory.
+        item: The item of the fan-out, if each has a Job.
+        indexed: What one Job for all items needs to know, if there is one.
     """
 
     run: Object
@@ -65,12 +94,15 @@ class AttemptContext:
     digests: Mapping[str, str]
     settings: PlannerSettings
     oom_kills: int = 0
+    item: Item | None = None
+    indexed: Indexed | None = None
 
     @property
     def job_name(self) -> str:
         """Name of the attempt's Job."""
         metadata = self.run["metadata"]
-        return names.child_name(metadata["name"], self.stage.name, metadata["uid"], self.number)
+        item = () if self.item is None else (f"item-{self.item.index}",)
+        return names.child_name(metadata["name"], self.stage.name, metadata["uid"], *item, self.number)
 
     @property
     def place(self) -> ClaimPath:
@@ -79,7 +111,7 @@ class AttemptContext:
             self.settings.store,
             pipeline=self.pipeline,
             run_uid=self.run["metadata"]["uid"],
-            stage=self.stage.name,
+            stage=self.stage.name if self.item is None else f"{self.stage.name}/{self.item.index}",
             attempt=self.number,
         )
 
@@ -92,14 +124,15 @@ def build_job(context: AttemptContext, job: Job) -> dict[str, Any]:
         ValueError: An input's URI is not one.
     """
     labels = _labels(context)
-    spec: dict[str, Any] = {
-        "backoffLimit": 0,
-        "podReplacementPolicy": "Failed",
-        "template": build_template(context, job, labels),
-    }
+    template = build_template(context, job, labels)
+    spec: dict[str, Any] = {"podReplacementPolicy": "Failed", "template": template}
     timeout = context.stage.timeout or context.wiring.spec.defaults.timeout
-    if timeout is not None:
-        spec["activeDeadlineSeconds"] = max(1, int(parse_duration(timeout).total_seconds()))
+    deadline = {"activeDeadlineSeconds": max(1, int(parse_duration(timeout).total_seconds()))} if timeout else {}
+    if context.indexed is None:
+        spec |= {"backoffLimit": 0, **deadline}
+    else:
+        spec |= _of_all_items(context.indexed, context.stage.retry or context.wiring.spec.defaults.retry or Retry())
+        template["spec"] |= deadline
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -110,6 +143,46 @@ def build_job(context: AttemptContext, job: Job) -> dict[str, Any]:
             "ownerReferences": [names.owner_reference(context.run)],
         },
         "spec": spec,
+    }
+
+
+def _of_all_items(indexed: Indexed, retry: Retry) -> dict[str, Any]:
+    """Give what makes a Job run an index for each item. Each index is tried again by itself; disruptions are free."""
+    rules: list[dict[str, Any]] = [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
+    if retry.exit_codes:
+        named = {"containerName": "main", "operator": "NotIn", "values": sorted(retry.exit_codes)}
+        rules.append({"action": "FailIndex", "onExitCodes": named})
+    return {
+        "completionMode": "Indexed",
+        "completions": indexed.count,
+        "parallelism": min(indexed.parallelism, indexed.count),
+        "backoffLimitPerIndex": retry.limit,
+        "maxFailedIndexes": indexed.max_failed,
+        "podFailurePolicy": {"rules": rules},
+    }
+
+
+def build_items(context: AttemptContext, name: str, values: Sequence[Json]) -> dict[str, Any]:
+    """Build the immutable ConfigMap that holds the items of an indexed Job, index by index.
+
+    Raises:
+        ValueError: They take more than a ConfigMap holds.
+    """
+    data = {str(index): text_of(value) for index, value in enumerate(values)}
+    size = sum(len(text.encode()) + 8 for text in data.values())
+    if size > ITEMS_LIMIT:
+        raise ValueError(f"forEach: the items take {size} bytes of JSON; {ITEMS_LIMIT} are allowed")
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": context.run["metadata"]["namespace"],
+            "labels": _labels(context),
+            "ownerReferences": [names.owner_reference(context.run)],
+        },
+        "immutable": True,
+        "data": data,
     }
 
 
@@ -132,6 +205,8 @@ def build_template(context: AttemptContext, job: Job, labels: Mapping[str, str])
         main["resources"] = raise_memory(main["resources"], retry.on_oom, context.oom_kills)
     if job.script is not None:
         _add_script(pod, metadata, job.script)
+    if context.indexed is not None:
+        _add_item(pod, context.indexed)
     _add_workspace(pod, metadata, context)
     _add_inputs(pod, context)
     _add_outputs(pod, context)
@@ -168,6 +243,8 @@ def _labels(context: AttemptContext) -> dict[str, str]:
         names.STAGE: context.stage.name,
         names.ATTEMPT: str(context.number),
     }
+    if context.item is not None:
+        labels[names.ITEM] = str(context.item.index)
     return {**labels, names.PIPELINE: context.pipeline} if context.pipeline else labels
 
 
@@ -194,6 +271,14 @@ def _add_script(pod: dict[str, Any], metadata: dict[str, Any], script: str) -> N
     }
     container.add_volume(pod, "rondo-script", {"downwardAPI": {"items": [item]}}, _SCRIPT_FOLDER, readOnly=True)
     pod["containers"][0]["command"] = [f"{_SCRIPT_FOLDER}/main"]
+
+
+def _add_item(pod: dict[str, Any], indexed: Indexed) -> None:
+    """Mount the item of the pod's index as a file: the kubelet picks it by the label that the Job controller sets."""
+    main = pod["containers"][0]
+    main["env"] = [_INDEX, {"name": "RONDO_ITEM", "value": _ITEM_FILE}, *main["env"]]
+    items = {"configMap": {"name": indexed.items}}
+    container.add_volume(pod, "rondo-items", items, _ITEM_FILE, subPathExpr=f"$({_INDEX['name']})", readOnly=True)
 
 
 def _add_workspace(pod: dict[str, Any], metadata: dict[str, Any], context: AttemptContext) -> None:
@@ -245,7 +330,7 @@ def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
     outputs = context.stage.outputs
     if not outputs:
         return
-    place = context.place
+    place = context.place if context.indexed is None else context.place.below(f"$({_INDEX['name']})")
     mounts = _claim_mounts({place.claim}, read_only=False)
     if all(volume["name"] != _volume(place.claim) for volume in pod.get("volumes", ())):
         pod.setdefault("volumes", []).append({"name": _volume(place.claim), **_claim(place.claim)})
@@ -255,6 +340,8 @@ def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
     stored = tuple(ArtifactOutput(name=o.name, path=o.path, uri=f"{place.uri}/{o.name}") for o in outputs)
     config = Config(claims=_claim_folders(mounts), outputs=stored)
     push = build_helper("push", context.settings, config, mounts)
+    if context.indexed is not None:
+        push["env"] = [_INDEX, *push["env"]]
     push |= {"restartPolicy": "Always", "lifecycle": {"preStop": {"exec": {"command": list(PRE_STOP)}}}}
     pod.setdefault("initContainers", []).append(push)
     pod["terminationGracePeriodSeconds"] = GRACE + PUSH_TIMEOUT

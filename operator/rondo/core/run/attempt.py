@@ -82,7 +82,7 @@ def judge(stage: Stage, job: Object, pods: Iterable[Object], place: str, *, told
     """
     pod = current_pod(job, pods)
     if pod is not None and _phase(pod) == "Succeeded":
-        return _succeeded(stage, pod, place)
+        return judge_success(stage, pod, place)
     if condition(job, "Complete"):
         return _complete_without_pod(stage, job)
     if condition(job, "Failed"):
@@ -173,7 +173,8 @@ def _complete_without_pod(stage: Stage, job: Object) -> Verdict:
     return Done()
 
 
-def _succeeded(stage: Stage, pod: Object, place: str) -> Verdict:
+def judge_success(stage: Stage, pod: Object, place: str) -> Done | Ended:
+    """Decide whether a pod that succeeded left what the stage declares."""
     found = results.read_results(stage, pod)
     if isinstance(found, Cause):
         return Ended(found)

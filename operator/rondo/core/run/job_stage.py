@@ -8,15 +8,19 @@ its name.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from rondo.api.pipeline import Job, Retry
-from rondo.api.pipelinerun import Attempt, StageState, StageStatus
+from rondo.api.pipelinerun import Attempt, PerItem, StageState, StageStatus
 from rondo.core import artifacts, causes, names
+from rondo.core.artifacts import ClaimPath
 from rondo.core.causes import DISRUPTIONS, Cause, Reason
 from rondo.core.conditions import shorten, timestamp
 from rondo.core.durations import format_duration, parse_duration, parse_time
+from rondo.core.intervals import parse_intervals
+from rondo.core.items import ItemsError, allowed_failures, expand
 from rondo.core.plan import (
     Action,
     Create,
@@ -31,9 +35,9 @@ from rondo.core.plan import (
 )
 from rondo.core.references import UnresolvedError
 from rondo.core.render.container import resolve
-from rondo.core.render.job import AttemptContext, build_job, workspace_claim
+from rondo.core.render.job import AttemptContext, Indexed, build_items, build_job, workspace_claim
 from rondo.core.render.memory import raise_memory
-from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM, POD
+from rondo.core.resources import CONFIG_MAP, JOB, PERSISTENT_VOLUME_CLAIM, POD
 from rondo.core.run.attempt import Done, Ended, Held, Runs, judge
 from rondo.core.run.retry import Again, GiveUp, decide, policy_of
 from rondo.core.run.snapshot import StageView
@@ -41,6 +45,9 @@ from rondo.core.run.step import WORDS_LIMIT, Step, end, update
 
 KEPT_ATTEMPTS: Final = 5
 """So many ended attempts stand in status; the counts tell of the others."""
+
+ANY_UID: Final = "any"
+"""Stands for the uid of a Job that was seen, where status has no room for it."""
 
 QUIET: Final = timedelta(seconds=3)
 """A pod that has not come or not started for so long has a reason that only Events tell."""
@@ -52,12 +59,12 @@ def plan_job(view: StageView, job: Job, now: datetime) -> Step:
         return _begin(view, job, now, number=1)
     if view.status.retry_time is not None:
         return _await_retry(view, job, now)
-    found = _find_job(view)
+    found = find_job(view)
     match found:
         case GetLive():
             return Step(view.status, reads=(found,))
         case Cause():
-            return _end_attempt(view, found, now)
+            return end_attempt(view, found, now)
         case None:
             return _create(view, job, now)
         case _:
@@ -69,7 +76,8 @@ def _begin(view: StageView, job: Job, now: datetime, *, number: int) -> Step:
     context = _context(view, number)
     try:
         body = build_job(context, job)
-    except (UnresolvedError, ValueError) as error:
+        items = _items(view, context)
+    except (UnresolvedError, ItemsError, ValueError) as error:
         return Step(end(view.status, StageState.FAILED, Reason.CONFIG_ERROR.value, str(error), at=now))
     status = update(
         view.status,
@@ -83,16 +91,38 @@ def _begin(view: StageView, job: Job, now: datetime, *, number: int) -> Step:
         retry_time=None,
     )
     ref = Ref(JOB, view.snapshot.namespace, context.job_name)
-    return Step(status, actions=(*_claims(view), Create(ref, body)))
+    return Step(status, actions=(*_claims(view), *items, Create(ref, body)))
+
+
+def _items(view: StageView, context: AttemptContext) -> tuple[Create, ...]:
+    """Give what creates the ConfigMap with the items of an indexed Job."""
+    fan, for_each = view.status.fan_out, view.wiring.stages[view.name].for_each
+    if context.indexed is None or fan is None or for_each is None:
+        return ()
+    values = expand(for_each, view.values.lookup)
+    mine = [values[index] for index in sorted(parse_intervals(fan.indexes))]
+    body = build_items(context, context.indexed.items, mine)
+    return (Create(Ref(CONFIG_MAP, view.snapshot.namespace, context.indexed.items), body),)
+
+
+def _indexed(view: StageView, number: int) -> Indexed | None:
+    """Give what one Job for all items needs to know, if the stage has one."""
+    fan, for_each = view.status.fan_out, view.wiring.stages[view.name].for_each
+    if fan is None or for_each is None or fan.per_item is not PerItem.INDEX:
+        return None
+    count = len(parse_intervals(fan.indexes))
+    name = names.child_name(view.snapshot.name, view.name, view.snapshot.uid, "items", number)
+    may_fail = max(allowed_failures(for_each, fan.total) - fan.failed, 0)
+    return Indexed(count, name, for_each.parallelism or count, min(may_fail, count))
 
 
 def _create(view: StageView, job: Job, now: datetime) -> Step:
     """Create the Job of an attempt whose intent is written; say why, if that has failed before."""
     failure = view.snapshot.memory.failures.get(_job_ref(view))
     if failure is not None and failure.reason == Reason.NAME_CONFLICT:
-        return _end_attempt(view, Cause(Reason.NAME_CONFLICT, failure.message), now)
+        return end_attempt(view, Cause(Reason.NAME_CONFLICT, failure.message), now)
     if failure is not None and failure.code in {400, 422}:
-        return _end_attempt(view, Cause(Reason.INVALID_OBJECT, failure.message), now)
+        return end_attempt(view, Cause(Reason.INVALID_OBJECT, failure.message), now)
     step = _begin(view, job, now, number=view.status.attempt)
     if failure is None or step.status.state.terminal:
         return step
@@ -101,7 +131,7 @@ def _create(view: StageView, job: Job, now: datetime) -> Step:
     return Step(status, actions=step.actions)
 
 
-def _find_job(view: StageView) -> Object | GetLive | Cause | None:
+def find_job(view: StageView) -> Object | GetLive | Cause | None:
     """Find the attempt's Job: the object, a read that must come first, why it is lost, or None if it is to be made."""
     ref = _job_ref(view)
     job = view.snapshot.jobs.get(ref.name)
@@ -115,7 +145,7 @@ def _find_job(view: StageView) -> Object | GetLive | Cause | None:
         return None if known_uid is None else Cause(Reason.DELETED, f"Job {ref.name} was deleted")
     if names.controller_uid(job) != view.snapshot.uid:
         return Cause(Reason.NAME_CONFLICT, f"{ref} exists and belongs to somebody else; delete it or rename the run")
-    if known_uid is not None and job["metadata"]["uid"] != known_uid:
+    if known_uid not in {None, ANY_UID, job["metadata"]["uid"]}:
         return Cause(Reason.DELETED, f"Job {ref.name} was deleted and made again by somebody else")
     return job
 
@@ -124,9 +154,9 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
     """Go by what the Job and its pods say."""
     stage = view.wiring.stages[view.name]
     view_uid = update(view.status, job_uid=job["metadata"]["uid"])
-    seen = StageView(view.snapshot, view.wiring, view_uid, view.values)
-    place = _context(view, view.status.attempt).place.uri
-    verdict = judge(stage, job, view.snapshot.pods, place, told=view.status.reason)
+    seen = replace(view, status=view_uid)
+    place = place_of(view).uri
+    verdict = judge(stage, job, view.snapshot.pods_of(job), place, told=view.status.reason)
     match verdict:
         case Done():
             done = end(
@@ -138,21 +168,21 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
             message = f"{_which_attempt(seen)}{verdict.message}"
             return Step(update(seen.status, state=StageState.RUNNING, reason=verdict.reason, message=message))
         case Ended():
-            return _end_attempt(seen, verdict.cause, now)
+            return end_attempt(seen, verdict.cause, now)
         case Held():
-            return _hold(seen, job, verdict, now)
+            return hold_job(seen, job, verdict, now)
         case _:
             assert_never(verdict)
 
 
-def _hold(view: StageView, job: Object, held: Held, now: datetime) -> Step:
+def hold_job(view: StageView, job: Object, held: Held, now: datetime) -> Step:
     """Say why an attempt does not run yet, and end it where waiting is of no use or has taken too long."""
     begun = parse_time(job["metadata"]["creationTimestamp"])
     cause, read = _ask_events(view, job, held, quiet=now - begun >= QUIET)
     if read is not None:
         return Step(view.status, reads=(read,))
     if held.stuck or _too_long(view, cause, now - begun):
-        return _end_attempt(view, _overdue(cause), now)
+        return end_attempt(view, _overdue(cause), now)
     message = f"{_which_attempt(view)}{cause.message}"
     status = update(view.status, state=StageState.WAITING, reason=cause.reason.value, message=message)
     return Step(status, look_again=_next_look(view, now - begun))
@@ -198,7 +228,7 @@ def _next_look(view: StageView, waited: timedelta) -> float:
     return min(pause, max(left, 0.0) + 0.1)
 
 
-def _end_attempt(view: StageView, cause: Cause, now: datetime) -> Step:
+def end_attempt(view: StageView, cause: Cause, now: datetime) -> Step:
     """Write down how an attempt ended, and either when the next is due or that the stage has failed."""
     disrupted = cause.reason in DISRUPTIONS
     status = update(
@@ -234,7 +264,7 @@ def _at_most_memory(view: StageView, policy: Retry) -> bool:
     job, kills = view.wiring.stages[view.name].job, view.status.oom_kills
     if policy.on_oom is None or job is None:
         return False
-    resources = resolve(job, view.values.lookup).get("resources", {})
+    resources = resolve(job, view.lookup).get("resources", {})
     return raise_memory(resources, policy.on_oom, kills) == raise_memory(resources, policy.on_oom, kills + 1)
 
 
@@ -243,7 +273,9 @@ def _await_retry(view: StageView, job: Job, now: datetime) -> Step:
     due = parse_time(view.status.retry_time or timestamp(now))
     if now < due:
         return Step(view.status, look_again=(due - now).total_seconds())
-    labels = ((names.RUN_UID, view.snapshot.uid), (names.STAGE, view.name))
+    labels: tuple[tuple[str, str], ...] = ((names.RUN_UID, view.snapshot.uid), (names.STAGE, view.name))
+    if view.item is not None:
+        labels = (*labels, (names.ITEM, str(view.item.index)))
     read = ListLive(POD, view.snapshot.namespace, labels)
     result = view.snapshot.memory.reads.get(read)
     if result is None:
@@ -305,11 +337,23 @@ def _context(view: StageView, number: int) -> AttemptContext:
         wiring=view.wiring,
         stage=view.wiring.stages[view.name],
         number=number,
-        lookup=view.values.lookup,
+        lookup=view.lookup,
         digests=view.values.digests,
         settings=view.snapshot.settings,
         oom_kills=view.status.oom_kills,
+        item=view.item,
+        indexed=None if view.item is not None else _indexed(view, number),
     )
+
+
+def place_of(view: StageView) -> ClaimPath:
+    """Give the folder that the current attempt stores its outputs in."""
+    return _context(view, view.status.attempt).place
+
+
+def attempt_name(view: StageView, number: int) -> str:
+    """Name the Job of an attempt."""
+    return _context(view, number).job_name
 
 
 def _job_ref(view: StageView) -> Ref:

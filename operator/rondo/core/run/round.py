@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rondo.api.base import Json
-from rondo.api.pipeline import DeployState, OnStageFailure
-from rondo.api.pipelinerun import PipelineRunStatus, RunState, StageState, StageStatus
+from rondo.api.pipeline import DeployState, Job, OnStageFailure
+from rondo.api.pipelinerun import FanOut, PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import names
 from rondo.core.causes import DISRUPTIONS, describe
 from rondo.core.durations import parse_duration, parse_time
@@ -23,8 +23,10 @@ from rondo.core.plan import MergePatch, Object, Plan, Ref, StatusKind
 from rondo.core.resources import PIPELINE_RUN
 from rondo.core.run import report
 from rondo.core.run.deploy_stage import plan_deploy, plan_removal
+from rondo.core.run.fan_out_stage import plan_fan_out
 from rondo.core.run.frozen import frozen_generation, taken_over
 from rondo.core.run.gate_stage import plan_gate
+from rondo.core.run.item_jobs import CREATING, SEEN, job_names
 from rondo.core.run.job_stage import plan_job
 from rondo.core.run.snapshot import RunSnapshot, StageView, Values
 from rondo.core.run.step import Step, Stop, end, update
@@ -114,16 +116,21 @@ class Round:
         if self._paused() and view.status.retry_time is not None:
             return Step(view.status)
         if stage.job is not None:
-            return plan_job(view, stage.job, self.now)
+            return self._plan_job(view, stage.job)
         if stage.gate is not None:
             return plan_gate(view, stage.gate, self.now)
         if stage.wait is not None:
             return plan_wait(view, stage.wait, self.now)
-        if stage.deploy is not None and stage.deploy.state is DeployState.ABSENT:
-            return plan_removal(view, stage.deploy, self.now)
         if stage.deploy is not None:
-            return plan_deploy(view, stage.deploy, self.now)
+            absent = stage.deploy.state is DeployState.ABSENT
+            return (plan_removal if absent else plan_deploy)(view, stage.deploy, self.now)
         raise AssertionError(f"stage {view.name} has no kind")
+
+    def _plan_job(self, view: StageView, job: Job) -> Step:
+        for_each = self.wiring.stages[view.name].for_each
+        if for_each is None:
+            return plan_job(view, job, self.now)
+        return plan_fan_out(view, for_each, job, self.now, hold=self._paused())
 
     def _held(self, view: StageView) -> Step | None:
         """Skip a stage that can never start, keep one that cannot start yet, None for one that starts now."""
@@ -249,7 +256,7 @@ class Round:
         written = report.to_json(status)
         events = tuple(event for step in self._steps for event in step.events)
         actions = (
-            *delete_strays(self.snapshot, self._stages.values()),
+            *delete_strays(self.snapshot, self._stages.values(), self._jobs_of_items()),
             *(action for step in self._steps for action in step.actions),
         )
         if status.completion_time is not None:
@@ -262,6 +269,15 @@ class Round:
             events=events,
             requeue_after=self._look_again(),
         )
+
+    def _jobs_of_items(self) -> frozenset[str]:
+        """Give the names of the Jobs that items of fan-outs wait for."""
+        found = (
+            job_names(self._view(name, ""), stage.fan_out)
+            for name, stage in self._stages.items()
+            if stage.fan_out is not None and not stage.state.terminal
+        )
+        return frozenset().union(*found)
 
     def _kind(
         self, before: Mapping[str, StageStatus], new: PipelineRunStatus, written: Mapping[str, Any]
@@ -295,5 +311,12 @@ def _facts(stage: StageStatus) -> tuple[Any, ...]:
     disruption = stage.reason if stage.reason in DISRUPTIONS else None
     return (
         state, disruption, stage.attempt, stage.job, stage.retry_time, stage.failures, stage.disruptions,
-        stage.previous,
+        stage.previous, _facts_of_items(stage.fan_out),
     )  # fmt: skip
+
+
+def _facts_of_items(fan: FanOut | None) -> tuple[Any, ...]:
+    """Give what may not be lost of a fan-out; that the Job of an item was seen is no fact of its own."""
+    if fan is None:
+        return ()
+    return (fan.states.replace(SEEN, CREATING), fan.notes, fan.indexes, fan.done, fan.lost, fan.sealed, fan.stored)

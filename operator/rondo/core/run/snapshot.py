@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rondo.api.base import Json
 from rondo.api.pipelinerun import PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import names
 from rondo.core.expressions import cel_name, stages_in
+from rondo.core.items import Item
 from rondo.core.pipeline.wiring import Wiring
-from rondo.core.plan import GetLive, Memory, Object, Ref
+from rondo.core.plan import GetLive, Memory, Object, Read, ReadResult, Ref
 from rondo.core.references import Lookup, Path, UnresolvedError
 from rondo.core.resources import CONTROLLER_REVISION, PIPELINE
 from rondo.core.settings import PlannerSettings
@@ -42,6 +44,23 @@ class RunSnapshot:
     revision: Object | None
     memory: Memory
     settings: PlannerSettings
+
+    @cached_property
+    def pods_by_job(self) -> Mapping[str, tuple[Object, ...]]:
+        """The pods of each Job, by its uid."""
+        found: dict[str, list[Object]] = {}
+        for pod in self.pods:
+            found.setdefault(names.controller_uid(pod) or "", []).append(pod)
+        return {uid: tuple(pods) for uid, pods in found.items()}
+
+    def pods_of(self, job: Object) -> tuple[Object, ...]:
+        """Give the pods of a Job."""
+        return self.pods_by_job.get(job["metadata"]["uid"], ())
+
+    @property
+    def live(self) -> Mapping[Read, ReadResult]:
+        """Results of the live reads made so far."""
+        return self.memory.reads
 
     @property
     def name(self) -> str:
@@ -136,7 +155,10 @@ class Values:
     @property
     def digests(self) -> dict[str, str]:
         """Digests of the artifacts that the run has made, by URI."""
-        return {output.uri: output.digest for stage in self.stages.values() for output in stage.outputs.values()}
+        known = {output.uri: output.digest for stage in self.stages.values() for output in stage.outputs.values()}
+        fans = (stage.fan_out for stage in self.stages.values() if stage.fan_out is not None)
+        best = (fan.best for fan in fans if fan.best is not None)
+        return known | {output.uri: output.digest for item in best for output in item.outputs.values()}
 
     @property
     def run(self) -> dict[str, Json]:
@@ -162,6 +184,8 @@ class Values:
                 return stage.outputs[key].uri
             case ["state"]:
                 return stage.state.value
+            case [("best" | "stats" | "total" | "succeeded" | "failed" | "failedRatio"), *_]:
+                return _within(_of_items(stage), rest, path)
             case ["url"] if "url" in stage.results:
                 return stage.results["url"]
             case _:
@@ -173,6 +197,7 @@ class Values:
             "results": self._results(stage),
             "outputs": {name: output.uri for name, output in stage.outputs.items()},
             **({"url": stage.results["url"]} if "url" in stage.results else {}),
+            **_of_items(stage),
         }
 
     def _results(self, stage: StageStatus) -> dict[str, Json]:
@@ -181,6 +206,37 @@ class Values:
             return dict(stage.results)
         declared = self.wiring.stages[stage.name].results
         return {result.name: result.default for result in declared if result.default is not None} | stage.results
+
+
+def _of_items(stage: StageStatus) -> dict[str, Any]:
+    """Give what a fan-out tells besides its results; nothing for other stages."""
+    fan = stage.fan_out
+    if fan is None:
+        return {}
+    counts = {"total": fan.total, "succeeded": fan.succeeded, "failed": fan.failed}
+    said: dict[str, Any] = {
+        **counts,
+        "failedRatio": fan.failed / fan.total if fan.total else 0.0,
+        "stats": {name: each.model_dump() for name, each in fan.statistics.items()},
+    }
+    if fan.best is not None:
+        outputs = {name: output.uri for name, output in fan.best.outputs.items()}
+        said["best"] = {"item": fan.best.item, "index": fan.best.index, "results": fan.best.results, "outputs": outputs}
+    return said
+
+
+def _within(values: Mapping[str, Any], parts: Sequence[str], path: Path) -> Json:
+    """Give the value at a path within values.
+
+    Raises:
+        UnresolvedError: There is none.
+    """
+    value: Any = values
+    for part in parts:
+        if not isinstance(value, Mapping) or part not in value:
+            raise UnresolvedError(path, "no item gave such a value")
+        value = value[part]
+    return value
 
 
 @dataclass(frozen=True)
@@ -192,12 +248,23 @@ class StageView:
         wiring: The frozen pipeline.
         status: How the stage is.
         values: Values of the other stages as planned so far.
+        item: The item of the fan-out that is planned, if it is one.
     """
 
     snapshot: RunSnapshot
     wiring: Wiring
     status: StageStatus
     values: Values
+    item: Item | None = None
+
+    def with_status(self, status: StageStatus) -> StageView:
+        """Give the same stage with another status."""
+        return replace(self, status=status)
+
+    @property
+    def lookup(self) -> Lookup:
+        """The values behind the references of the stage."""
+        return self.values.lookup if self.item is None else self.item.lookup(self.values.lookup)
 
     @property
     def name(self) -> str:

@@ -12,12 +12,14 @@ from rondo.core.run.attempt import condition
 from rondo.core.run.snapshot import RunSnapshot
 
 
-def delete_strays(snapshot: RunSnapshot, stages: Iterable[StageStatus]) -> Iterator[Delete]:
-    """Delete each unfinished Job of the run that no stage waits for.
+def delete_strays(
+    snapshot: RunSnapshot, stages: Iterable[StageStatus], items: frozenset[str] = frozenset()
+) -> Iterator[Delete]:
+    """Delete each unfinished Job of the run that neither a stage nor one of these Jobs' items waits for.
 
     A Job whose pods have all ended is left to its controller, which is about to finish it: its pods keep the logs.
     """
-    awaited = {stage.job for stage in stages if not stage.state.terminal and stage.retry_time is None}
+    awaited = items | {stage.job for stage in stages if not stage.state.terminal and stage.retry_time is None}
     for name, job in snapshot.jobs.items():
         if name in awaited or names.controller_uid(job) != snapshot.uid or _over(job) or _ending(snapshot, job):
             continue
@@ -30,5 +32,5 @@ def _over(job: Object) -> bool:
 
 
 def _ending(snapshot: RunSnapshot, job: Object) -> bool:
-    pods = [pod for pod in snapshot.pods if names.controller_uid(pod) == job["metadata"]["uid"]]
+    pods = snapshot.pods_of(job)
     return bool(pods) and all(pod.get("status", {}).get("phase") in {"Succeeded", "Failed"} for pod in pods)

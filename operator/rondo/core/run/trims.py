@@ -14,13 +14,17 @@ _METADATA: Final = (
 _POD_STATUS: Final = ("phase", "reason", "message", "initContainerStatuses", "containerStatuses")
 _POD_CONDITIONS: Final = frozenset({"PodScheduled", "DisruptionTarget"})
 _JOB_CONDITIONS: Final = frozenset({"Complete", "Failed", "Suspended"})
+_PROGRESS: Final = ("active", "completedIndexes", "failedIndexes")
+"""How far a Job of many items is; of other Jobs it would only be noise."""
+
 _CONDITION: Final = ("type", "status", "reason", "message")
 _CONTAINER: Final = ("name", "image", "ready", "restartCount", "state", "lastState")
 
 
 def trim_job(job: Object) -> dict[str, Any]:
     """Keep a Job's metadata, whether it is suspended, when it started and how it ended."""
-    status = _pick(job.get("status", {}), ("startTime",))
+    indexed = job["spec"].get("completionMode") == "Indexed"
+    status = _pick(job.get("status", {}), ("startTime", *(_PROGRESS if indexed else ())))
     status["conditions"] = _conditions(job, _JOB_CONDITIONS)
     return {**_head(job), "spec": {"suspend": job["spec"].get("suspend", False)}, "status": status}
 
