@@ -43,7 +43,8 @@ async def run_operator(settings: Settings, credentials: Credentials) -> None:
         settings: The installation's settings.
         credentials: How to reach the API server.
     """
-    stop = _stop_on_signals()
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
     connector = open_connector(credentials)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(connector.close)
@@ -98,21 +99,27 @@ class _Operator:
         )
         self.health.engine, self.health.standing_by = engine, False
         registry = build_registry(engine, [route.resource for route in primaries], self.credentials, self.connector)
-        kopf_settings = build_settings()
-        kopf_settings.scanning.disabled = bool(namespaces)
+        ours = asyncio.all_tasks()
+        watches = await self._watches(stop, registry)
+        await run_and_end(self._drive(engine), kopf.run_tasks(watches, ignored=ours))
+
+    async def _drive(self, engine: Engine) -> None:
+        """Run the engine, and apply the presets beside it."""
         async with asyncio.TaskGroup() as tasks:
-            watches = kopf.operator(
-                registry=registry,
-                settings=kopf_settings,
-                standalone=True,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                stop_flag=stop,
-            )
-            tasks.create_task(watches)
             tasks.create_task(engine.run())
             if self.settings.runtimes is not None:
                 tasks.create_task(presets.apply_runtimes(self.client, self.settings.runtimes))
+
+    async def _watches(self, stop: asyncio.Event, registry: kopf.OperatorRegistry) -> list[asyncio.Task[None]]:
+        """Start kopf, which takes the signals of the process for itself; they stay ours."""
+        namespaces = self.settings.watch_namespaces
+        settings = build_settings()
+        settings.scanning.disabled = bool(namespaces)
+        tasks = await kopf.spawn_tasks(
+            registry=registry, settings=settings, standalone=True, clusterwide=not namespaces, namespaces=namespaces
+        )
+        _stop_on_signals(stop)
+        return list(tasks)
 
     async def _until(self, stop: asyncio.Event, *work: Coroutine[None, None, None]) -> None:
         """Run work until it ends or the process is told to stop."""
@@ -127,9 +134,23 @@ class _Operator:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+async def run_and_end(engine: Coroutine[None, None, None], watches: Coroutine[None, None, None]) -> None:
+    """Run both until one ends or this is cancelled, and end the engine first.
+
+    kopf cancels at its end every task that was started after it, so a worker would be torn out of what it does.
+    """
+    tasks = [asyncio.create_task(engine), asyncio.create_task(watches)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return stop
