@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,6 +88,11 @@ class Plane:
         """Give the operator's writes in a namespace, as `verb resource/subresource name code`."""
         verbs = {"create", "update", "patch", "delete"}
         return [_describe(event) for event in self.audited(namespace) if event["verb"] in verbs]
+
+    def created_twice(self, namespace: str, resource: str = "jobs") -> list[str]:
+        """Give the creations of the operator in a namespace that the API server granted more than once."""
+        made = Counter(write for write in self.writes(namespace) if write.startswith(f"create {resource} "))
+        return [write for write, count in made.items() if count > 1 and write.endswith(" 201")]
 
 
 def _describe(event: Body) -> str:
@@ -214,6 +220,16 @@ class Space:
     def pods(self, run: str, stage: str = "") -> list[Body]:
         """Give the pods of a run, or of one stage of it."""
         return self.items("Pod", f"rondo.dev/run={run}" + (f",rondo.dev/stage={stage}" if stage else ""))
+
+    def once(self, name: str, *, within: float = PATIENCE) -> Body:
+        """Wait until a run has ended, see that each attempt had one Job and each Job one pod, and give the run."""
+        run = self.ended(name, within=within)
+        attempts = sum(stage.get("attempt", 0) for stage in run["status"]["stages"])
+        jobs, pods = self.jobs(name), self.pods(name)
+        labels = [job["metadata"]["labels"] for job in jobs]
+        told_apart = {(label["rondo.dev/stage"], label["rondo.dev/attempt"]) for label in labels}
+        assert len(told_apart) == len(jobs) == len(pods) == attempts, (run["status"], labels)
+        return run
 
     def running_pod(self, run: str, stage: str) -> str:
         """Wait until the run says that a stage runs, and give the name of its pod."""

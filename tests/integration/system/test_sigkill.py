@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections import Counter
 
 from tests.integration.system.objects import chain, inline_run, job, pipeline, retry
 from tests.integration.system.processes import Operators
@@ -41,9 +40,8 @@ def test_a_hundred_deaths_lose_nothing_and_double_nothing(fragile: Space, operat
     print(f"{len(unfinished)} of {len(runs)} runs go on after the last death")
     operators.start(fragile.namespace)
     for name in runs:
-        _check(fragile, fragile.ended(name, within=60))
-    made = Counter(write for write in fragile.plane.writes(fragile.namespace) if write.startswith("create jobs "))
-    assert not [write for write, count in made.items() if count > 1 and write.endswith(" 201")]
+        _check(fragile.once(name, within=60))
+    assert not fragile.plane.created_twice(fragile.namespace)
 
 
 def _add_run(space: Space, number: int) -> str:
@@ -60,18 +58,11 @@ def _add_run(space: Space, number: int) -> str:
     return name
 
 
-def _check(space: Space, run: Body) -> None:
-    """See that a run has one Job for each attempt, and each Job one pod."""
-    name, stages = run["metadata"]["name"], run["status"]["stages"]
-    attempts = sum(stage.get("attempt", 0) for stage in stages)
-    jobs, pods = space.jobs(name), space.pods(name)
-    assert len(jobs) == len(pods) == attempts, (run["status"], jobs)
-    assert (
-        len({(j["metadata"]["labels"]["rondo.dev/stage"], j["metadata"]["labels"]["rondo.dev/attempt"]) for j in jobs})
-        == attempts
-    )
+def _check(run: Body) -> None:
+    """See that a run ended as it should, without an attempt more than it took."""
+    stages = run["status"]["stages"]
     fails = stages[0].get("failures", 0)
     states = ["Failed", "Skipped"] if fails else ["Succeeded"] * len(stages)
     assert [stage["state"] for stage in stages] == states
-    assert attempts == (2 if fails else len(stages))
+    assert sum(stage.get("attempt", 0) for stage in stages) == (2 if fails else len(stages))
     assert not any(stage.get("disruptions") for stage in stages)
