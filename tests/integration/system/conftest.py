@@ -102,6 +102,7 @@ def _installed(name: str, folder: Path) -> Iterator[Plane]:
         cluster.kubectl("create", *(f"--filename={file}" for file in sorted(ROOT.glob("crds/*.rondo.dev.yaml"))))
         cluster.kubectl("create", "-f", "-", stdin=_rights(cluster))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        cluster.restart_component("kube-controller-manager")  # its garbage collector looks for new kinds twice a minute
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(_kubeconfig(cluster))
         yield Plane(cluster, kubeconfig)
