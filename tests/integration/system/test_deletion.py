@@ -1,4 +1,4 @@
-"""Deletion needs no operator: what a run made goes with it, what it deployed stays, and a new run knows nothing of it."""
+"""Deletion needs no operator: what a run made goes with it, what it deployed stays, and names can be used again."""
 
 from __future__ import annotations
 
