@@ -16,7 +16,7 @@ from rondo.core.deployment.finding import Finding, Reason, conflict, from_failur
 from rondo.core.deployment.render import build_deployment, build_service
 from rondo.core.deployment.revision import Revision
 from rondo.core.deployment.snapshot import DeploymentSnapshot
-from rondo.core.plan import Apply, Object, Resource
+from rondo.core.plan import Apply, MergePatch, Object, Resource
 from rondo.core.resources import DEPLOYMENT, SERVICE
 
 
@@ -31,7 +31,7 @@ class Change:
     """
 
     finding: Finding
-    apply: Apply | None = None
+    apply: Apply | MergePatch | None = None
     path: str = ""
 
 
@@ -62,6 +62,8 @@ def _compare(snapshot: DeploymentSnapshot, resource: Resource, declared: Mapping
     failure = snapshot.memory.failures.get(ref)
     words = f"{ref} is being applied" + (f" ({path})" if path else "")
     finding = from_failure(ref, failure) if failure is not None else Finding(Reason.ROLLING_OUT, words, normal=True)
+    if found is not None and resource == SERVICE and path.startswith("spec.ports"):
+        return Change(finding, _replace_ports(snapshot, declared, found), path)
     return Change(finding, _apply(snapshot, resource, declared, found), path)
 
 
@@ -70,3 +72,12 @@ def _apply(
 ) -> Apply:
     body = mark(declared, found) if resource == DEPLOYMENT else declared
     return Apply(snapshot.ref(resource), body, manager=names.MANAGER, force=True)
+
+
+def _replace_ports(snapshot: DeploymentSnapshot, declared: Mapping[str, Any], found: Object) -> MergePatch:
+    """Put the ports of a Service back as a whole.
+
+    Applying would leave a port whose number was edited beside ours, and two of one name are refused.
+    """
+    ports = {"spec": {"ports": declared["spec"]["ports"]}}
+    return MergePatch(snapshot.ref(SERVICE), found["metadata"]["uid"], ports)

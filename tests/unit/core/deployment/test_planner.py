@@ -555,6 +555,17 @@ def test_what_is_edited_by_hand_is_put_back(resource: Any, patch: dict[str, Any]
     assert world.reconcile().actions == ()
 
 
+def test_a_service_that_was_given_another_port_gets_its_ports_back_as_a_whole() -> None:
+    """Applying ours would leave both, and the API server refuses two ports of one name."""
+    world = new_world()
+    world.roll_out()
+    before = world.service["spec"]
+    world.service["spec"] = {**before, "ports": [{"name": "http", "port": 81, "targetPort": 99, "protocol": "TCP"}]}
+    world.settle()
+    assert world.service["spec"] == before
+    assert world.says("Ready") == "True/Ready"
+
+
 def test_what_others_add_is_left_alone() -> None:
     world = new_world()
     world.roll_out()

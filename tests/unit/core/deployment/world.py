@@ -262,8 +262,10 @@ class World:
                 assert self.objects[ref]["metadata"]["uid"] == uid
                 del self.objects[ref]
                 self.writes.append(f"delete {ref.resource.kind}")
-            case MergePatch():
-                raise AssertionError("deployments patch nothing")
+            case MergePatch(ref, uid, body):
+                assert self.objects[ref]["metadata"]["uid"] == uid
+                self._change(ref, spec={**self.objects[ref]["spec"], **body["spec"]})
+                self.writes.append(f"patch {ref.resource.kind}")
             case _:
                 assert_never(action)
 
