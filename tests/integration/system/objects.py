@@ -65,6 +65,11 @@ def foreign_deployment(name: str) -> Body:
     return _thing("Deployment", name, spec, version="apps/v1")
 
 
+def foreign_service(name: str) -> Body:
+    """Give a Service that belongs to nobody."""
+    return _thing("Service", name, {"selector": {"app": "foreign"}, "ports": [{"port": 80}]}, version="v1")
+
+
 def model_deployment(name: str, **spec: Any) -> Body:
     """Give a ModelDeployment of the model on the claim `models`."""
     return _thing("ModelDeployment", name, {**MODEL, **spec})

@@ -144,6 +144,16 @@ class Space:
         except NotFoundError:
             return
 
+    def scale(self, kind: str, name: str, replicas: int) -> None:
+        """Set the number of pods by the `scale` subresource, as `kubectl scale` and autoscalers do."""
+        change = {"spec": {"replicas": replicas}}
+        self._kind(kind).scale.patch(body=change, name=name, namespace=self.namespace, content_type=MERGE)
+
+    def scaled(self, kind: str, name: str) -> tuple[int, int]:
+        """Give the numbers of pods that `scale` tells: how many are wanted, and how many there are."""
+        told = self._kind(kind).scale.get(name=name, namespace=self.namespace).to_dict()
+        return told["spec"].get("replicas", 0), told["status"].get("replicas", 0)
+
     def evict(self, pod: str) -> None:
         """Evict a pod by the Eviction API."""
         metadata = {"name": pod, "namespace": self.namespace}
