@@ -88,7 +88,7 @@ class Config:
 
     def to_json(self) -> str:
         """Write the document."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(asdict(self, dict_factory=_known), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Config:
@@ -107,3 +107,8 @@ class Config:
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ArtifactError(f"{VARIABLE} cannot be read: {error}", ExitCode.CONFIG) from error
+
+
+def _known(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out what is not known, so that images which do not know a field take documents without it."""
+    return {name: value for name, value in fields if value is not None}
