@@ -7,13 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcluster import toolchain
+from localcluster import certificates, toolchain
 
 KEY = "rondo-test"
 SECRET = "rondo-test-secret"  # noqa: S105 (of a server that lives as long as a test)
@@ -33,10 +31,12 @@ class Server:
     Attributes:
         port: Where it listens on 127.0.0.1.
         root: Its folder: a bucket is a folder in it, an object a file.
+        authority: Certificate of the authority that has signed the server's own, if it speaks TLS.
     """
 
     port: int
     root: Path
+    authority: Path | None = None
 
     def bucket(self, name: str) -> Path:
         """Make a bucket and give its folder."""
@@ -49,23 +49,27 @@ class Server:
         return {
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ENDPOINT_URL": f"{'http' if self.authority is None else 'https'}://127.0.0.1:{port or self.port}",
             "AWS_REGION": "us-east-1",
         }
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Server]:
+def running(folder: Path, *, tls: bool = False) -> Iterator[Server]:
     """Run a server whose files are in a folder until the block ends."""
     root = folder / "buckets"
     root.mkdir()
     port = free_port()
-    command = [str(program()), f"--port=127.0.0.1:{port}", "--health=/health", "posix", str(root)]
+    command = [str(program()), f"--port=127.0.0.1:{port}"]
+    if tls:
+        certificates.issue(folder, [certificates.Certificate("server", "server", names=("IP:127.0.0.1",))])
+        command += [f"--cert={folder / 'server.crt'}", f"--key={folder / 'server.key'}"]
+    command += ["posix", str(root)]
     keys = {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=keys, stdout=log, stderr=log) as process:
         try:
-            _await_answer(port, process, folder / "log")
-            yield Server(port, root)
+            _await_listener(port, process, folder / "log")
+            yield Server(port, root, folder / "ca.crt" if tls else None)
         finally:
             process.terminate()
 
@@ -78,13 +82,10 @@ def free_port() -> int:
         return port
 
 
-def _await_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_listener(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + DEADLINE
     while True:
-        with (
-            contextlib.suppress(OSError, urllib.error.URLError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5),
-        ):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
             return
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()

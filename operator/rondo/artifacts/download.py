@@ -36,6 +36,12 @@ class _File:
     stored: Stored
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    entry: Entry
+    content: str
+
+
 class Download:
     """Writes one artifact to a path."""
 
@@ -60,28 +66,32 @@ class Download:
         target.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         files = self._files() if alone is None else iter((_File("", alone),))
 
-        def fetch(file: _File) -> tuple[Entry, int, str]:
+        def fetch(file: _File) -> _Fetched | None:
             return self._fetch(file, target / file.name if file.name else target)
 
-        for _, (entry, size, content) in in_order(fetch, files, stop=self._progress.stop):
-            digest.add(entry, size, content)
+        last = b""
+        for file, fetched in in_order(fetch, files, stop=self._progress.stop):
+            if fetched is None:
+                continue
+            if file.name and os.fsencode(file.name) <= last:
+                words = "the store lists objects in no order, as S3 directory buckets do; use a general purpose bucket"
+                raise ArtifactError(words)
+            last = os.fsencode(file.name)
+            digest.add(fetched.entry, file.stored.size, fetched.content)
         return digest.summary()
 
     def _files(self) -> Iterator[_File]:
-        """Yield the files of a directory in the order of its digest."""
-        last = b""
-        for stored in _without_folders(self._bucket.find(self._key)):
+        """Yield the files of a directory as the store lists them."""
+        for stored in self._bucket.find(self._key):
             name = stored.key.removeprefix(f"{self._key}/")
             if any(part in {"", ".", ".."} for part in name.split("/")):
                 raise ArtifactError(f"object {stored.key!r} cannot be a file")
-            if os.fsencode(name) <= last:
-                raise ArtifactError(
-                    "the store lists objects in no order, as S3 directory buckets do; use a general purpose bucket"
-                )
-            last = os.fsencode(name)
             yield _File(name, stored)
 
-    def _fetch(self, file: _File, target: Path) -> tuple[Entry, int, str]:
+    def _fetch(self, file: _File, target: Path) -> _Fetched | None:
+        """Fetch a file, unless the object only shows a folder, as consoles make them: `a/`, listed as `a`."""
+        if not file.stored.size and self._bucket.look(file.stored.key) is None:
+            return None
         target.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
         with FileIO(handle, "r+b") as opened:
@@ -91,7 +101,7 @@ class Download:
         if executable:
             target.chmod(PROGRAM_MODE)
         entry = Entry(file.name, target, directory=False, executable=executable)
-        return entry, file.stored.size, copy.content.hexdigest()
+        return _Fetched(entry, copy.content.hexdigest())
 
 
 @dataclass(slots=True)
@@ -143,16 +153,3 @@ class _Copy:
         self.content.update(chunk)
         self.position += len(chunk)
         self.progress.add(len(chunk))
-
-
-def _without_folders(objects: Iterator[Stored]) -> Iterator[Stored]:
-    """Leave out the empty objects that consoles make to show a folder: `a/` before `a/b`."""
-    held: Stored | None = None
-    for stored in objects:
-        if held is not None and not stored.key.startswith(f"{held.key}/"):
-            yield held
-        held = stored if stored.size == 0 else None
-        if held is None:
-            yield stored
-    if held is not None:
-        yield held

@@ -93,8 +93,9 @@ _MEANINGS: Final = (
 )
 _OTHER: Final = _meaning("", "", ExitCode.STORE, "{endpoint} failed")
 
+_CERTIFICATE: Final = "[cC]ertificate"
 _NETWORK: Final = (
-    ("certificate", "its certificate is not trusted; put the authority's into AWS_CA_BUNDLE in the Secret"),
+    (_CERTIFICATE, "its certificate is not trusted; put the authority's into AWS_CA_BUNDLE in the Secret"),
     ("dns error", "its name cannot be resolved"),
     ("onnection refused", "connection refused"),
     ("timed ?out|Timeout", "no answer in time"),
@@ -111,7 +112,8 @@ def explain(said: str, place: Place) -> ArtifactError:
     """
     code, status = _first(r"<Code>([^<]*)</Code>", said), _first(r"status code: (\d+)", said)
     if not (code or status):
-        return ArtifactError(f"{place.endpoint} does not answer: {_network(said)}", ExitCode.STORE)
+        mend = ExitCode.DENIED if re.search(_CERTIFICATE, said) else ExitCode.STORE
+        return ArtifactError(f"{place.endpoint} does not answer: {_network(said)}", mend)
     if status == "404" and code in {"", "NoSuchKey", "NotFound"}:
         return NoObjectError(f"there is no such object in bucket {place.bucket} at {place.endpoint}")
     meaning = next((each for each in _MEANINGS if each.codes.fullmatch(code)), None)
@@ -125,7 +127,9 @@ def explain(said: str, place: Place) -> ArtifactError:
 
 
 def _network(said: str) -> str:
-    return next((words for pattern, words in _NETWORK if re.search(pattern, said)), said.splitlines()[0])
+    known = next((words for pattern, words in _NETWORK if re.search(pattern, said)), None)
+    # An address may hold a password.
+    return known or re.sub(r"//[^/@\s]*@", "//", said.splitlines()[0])
 
 
 def _first(pattern: str, text: str) -> str:

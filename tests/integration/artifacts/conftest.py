@@ -74,8 +74,12 @@ class Place:
 
     def push(self, *names: str) -> Ended:
         """Run `push` and tell it that the user's container has ended."""
+        return self._run("push", self.outputs(*names))
+
+    def outputs(self, *names: str) -> Config:
+        """Give what `push` is told."""
         outputs = (Output(name, str(self.out / name), self.uri(name)) for name in names or ("model",))
-        return self._run("push", Config(outputs=tuple(outputs)))
+        return Config(outputs=tuple(outputs))
 
     def fetch(self, *inputs: Input) -> Ended:
         """Run `fetch`, of what `push` stores unless it is told otherwise."""

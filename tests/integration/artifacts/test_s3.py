@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,11 @@ def model(place: Place, large: int = 20 * MIB + 7) -> Path:
     (folder / "nothing").mkdir()
     (folder / "link").symlink_to("weights")
     return folder
+
+
+def show_folder(folder: Path) -> None:
+    """Make the server list a folder as an empty object, `folder/`, as consoles make them."""
+    os.setxattr(folder, "user.etag", b"d41d8cd98f00b204e9800998ecf8427e")
 
 
 def uploads_left(place: Place) -> list[Path]:
@@ -90,6 +96,17 @@ def test_memory_does_not_grow_with_the_file(place: Place) -> None:
     assert fetched.memory < 150
 
 
+def test_memory_does_not_grow_with_the_number_of_files(place: Place) -> None:
+    content = os.urandom(8 * MIB)
+    for index in range(24):
+        write(place.out / "model", str(index), content)
+    pushed, fetched = place.push(), place.fetch()
+    assert (pushed.code, fetched.code) == (ExitCode.OK, ExitCode.OK), pushed.log + fetched.log
+    print(f"push {pushed.memory:.0f} MiB, fetch {fetched.memory:.0f} MiB")
+    assert pushed.memory < 150
+    assert fetched.memory < 150
+
+
 def test_what_is_there_whole_is_not_stored_again(place: Place, proxy: Proxy) -> None:
     source = model(place)
     assert place.push().code is ExitCode.OK
@@ -106,18 +123,41 @@ def test_what_is_there_whole_is_not_stored_again(place: Place, proxy: Proxy) -> 
     assert digest_of(place.into) == digest_of(source)
 
 
+def test_a_killed_push_is_continued(place: Place, proxy: Proxy) -> None:
+    source = place.out / "model"
+    for index in range(6):
+        write(source, str(index), os.urandom(6 * MIB))
+    proxy.rate = 8 * MIB
+    with place.start("push", place.outputs()) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        while len(list(place.stored().glob("*"))) < 3:
+            assert process.poll() is None
+        process.kill()
+    assert not place.stored("model.rondo.json").exists()
+    proxy.rate, proxy.up = 0, 0
+    assert place.push().code is ExitCode.OK
+    assert proxy.up < 20 * MIB
+    assert place.fetch().code is ExitCode.OK
+    assert digest_of(place.into) == digest_of(source)
+
+
 def test_a_file_takes_the_place_of_a_directory_and_the_other_way_round(place: Place) -> None:
     model(place, large=1)
     assert place.push().code is ExitCode.OK
-    (place.out / "model").rename(place.out / "old")
+    (place.out / "model").rename(place.out / "directory")
     write(place.out, "model", b"now a file")
-    # A store over a file system cannot hold both; what matters is that nothing of the old is taken for the new.
     pushed = place.push()
-    if pushed.code is ExitCode.OK:
-        assert place.fetch().code is ExitCode.OK
-        assert place.into.read_bytes() == b"now a file"
-    else:
-        assert not place.stored("model.rondo.json").exists()
+    assert pushed.code is ExitCode.OK, pushed.log
+    assert place.fetch().code is ExitCode.OK
+    assert place.into.read_bytes() == b"now a file"
+    (place.out / "model").unlink()
+    (place.out / "directory").rename(place.out / "model")
+    assert place.push().code is ExitCode.OK
+    place.into.unlink()
+    assert place.fetch().code is ExitCode.OK
+    assert digest_of(place.into) == digest_of(place.out / "model")
 
 
 def test_a_cut_download_goes_on_from_where_it_was(place: Place, proxy: Proxy) -> None:
@@ -177,11 +217,16 @@ def test_a_slow_store_is_waited_for_and_told_about(place: Place, proxy: Proxy) -
 
 
 def test_takes_what_people_have_put_there_themselves(place: Place) -> None:
-    write(place.objects, "lake/2026/a.csv", b"1")
-    write(place.objects, "lake/2026/b.csv", b"2")
-    (place.objects / "lake" / "2026" / "empty").mkdir()  # The server lists it as consoles make folders: `empty/`.
+    for name, content in (("2026/a.csv", b"1"), ("2026/b.csv", b"2"), ("2026-11.csv", b"3")):
+        write(place.objects, f"lake/{name}", content)
+    (place.objects / "lake" / "2026" / "empty").mkdir()
+    for folder in ("lake", "lake/2026", "lake/2026/empty"):
+        show_folder(place.objects / folder)
     fetched = place.fetch(Input(f"s3://{place.bucket}/lake/", path=str(place.into)))
     assert fetched.code is ExitCode.OK, fetched.log
+    assert sorted(str(path.relative_to(place.into)) for path in place.into.rglob("*") if path.is_file()) == [
+        "2026-11.csv", "2026/a.csv", "2026/b.csv"
+    ]  # fmt: skip
     assert (place.into / "2026" / "a.csv").read_bytes() == b"1"
     single = place.fetch(Input(f"s3://{place.bucket}/lake/2026/b.csv", path=str(place.root / "b.csv")))
     assert single.code is ExitCode.OK, single.log

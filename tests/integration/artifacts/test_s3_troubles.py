@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rondo.artifacts.config import Input
 from rondo.artifacts.errors import ExitCode
 from tests.integration.artifacts.conftest import Ended, Place
 from tests.s3.proxy import Proxy
-from tests.s3.server import KEY, SECRET, free_port
+from tests.s3.server import KEY, SECRET, free_port, running
 
 OTHER = "sha256:" + "0" * 64
 
@@ -79,6 +81,21 @@ def test_content_that_its_manifest_does_not_state(stored: Place) -> None:
     assert ended.code is ExitCode.ARTIFACT
     assert "as its manifest says" in ended.message
     assert not stored.into.exists()
+
+
+def test_a_store_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+    with running(tmp_path, tls=True) as server:
+        place = Place(server, tmp_path)
+        (place.out / "model").write_text("m")
+        place.environment["RONDO_S3_RETRIES"] = "1"
+        refused = place.push()
+        assert "its certificate is not trusted; put the authority's into AWS_CA_BUNDLE in the Secret" in refused.message
+        assert refused.code is ExitCode.DENIED
+        assert server.authority is not None
+        for bundle in (server.authority.read_text(), str(server.authority)):
+            place.environment["AWS_CA_BUNDLE"] = bundle
+            assert place.push().code is ExitCode.OK
+        assert place.fetch().code is ExitCode.OK
 
 
 def test_nobody_listens(stored: Place) -> None:

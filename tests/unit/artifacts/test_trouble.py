@@ -27,8 +27,9 @@ CASES = [
     (answer("500 Internal Server Error", "InternalError"), ExitCode.STORE, "s3.example failed (it answered 500"),
     ('HTTP error: error sending request\n"dns error"', ExitCode.STORE, "does not answer: its name cannot be resolved"),
     ("tcp connect error: Connection refused", ExitCode.STORE, "does not answer: connection refused"),
-    ("invalid peer certificate: UnknownIssuer", ExitCode.STORE, "put the authority's into AWS_CA_BUNDLE"),
+    ("InvalidCertificate(UnknownIssuer)", ExitCode.DENIED, "put the authority's into AWS_CA_BUNDLE"),
     ("request or response body error: operation timed out", ExitCode.STORE, "does not answer: no answer in time"),
+    ("GET http://me:pw@host/x failed", ExitCode.STORE, "does not answer: GET http://host/x failed"),
     ("something else\nat length", ExitCode.STORE, "does not answer: something else"),
 ]  # fmt: skip
 
