@@ -132,6 +132,33 @@ def programs(report: Report) -> Path:
     return folder
 
 
+def tool(module: Path, program: str, package: str, report: Report) -> Path:
+    """Return a program of a Go module that is not the cluster's, building it first if it has never been built.
+
+    Args:
+        module: The folder of the module; its requirements decide what the program is.
+        program: Its file's name.
+        package: The Go package.
+        report: Is told how far a build is.
+
+    Raises:
+        LocalClusterError: Go is missing or too old, or the program does not compile.
+    """
+    command = build_command(Target(program, module.name, package, {}), Path("/"))
+    digest = hashlib.sha256(json.dumps(command).encode())
+    for name in ("go.mod", "go.sum"):
+        digest.update((module / name).read_bytes())
+    folder = cache_root() / f"{program}-{digest.hexdigest()[:16]}"
+    with _locked(folder):
+        if not folder.exists():
+            check_go()
+            draft = folder.with_suffix(".draft")
+            with _reporting(f"building {program}", time.monotonic(), report):
+                _run(build_command(Target(program, module.name, package, {}), draft), module)
+            draft.rename(folder)
+    return folder / program
+
+
 def check_go() -> None:
     """Check that the Go on the PATH can build both modules.
 

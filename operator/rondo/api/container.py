@@ -89,6 +89,24 @@ class NamedRef(Model):
     optional: Annotated[bool, Field(description="Start also where it is missing.")] = False
 
 
+class SecretName(Model):
+    """A Secret of the same namespace, which has to be there."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, description="Name of the Secret.")]
+
+
+class Credentials(Model):
+    """Access to a store, by a Secret with the keys that all tools know."""
+
+    secret_ref: Annotated[
+        SecretName,
+        Field(
+            description="Its keys become variables of fetch and push alone: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+            "AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE."
+        ),
+    ]
+
+
 class EnvFrom(Model):
     """All keys of a ConfigMap or Secret as variables."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rondo.api.base import Duration, Model, ObjectName, StatusModel, named_list, rule, rules
-from rondo.api.container import Argument, EnvVar, Resources, ServingContainer, Toleration
+from rondo.api.container import Argument, Credentials, EnvVar, Resources, ServingContainer, Toleration
 from rondo.api.modelruntime import Protocol
 from rondo.api.status import ConditionStatus
 
@@ -15,17 +15,27 @@ from rondo.api.status import ConditionStatus
 class ModelSource(Model):
     """Which model is served."""
 
+    model_config = {
+        "json_schema_extra": rules(
+            rule("!has(self.credentials) || self.uri.startsWith('s3://')", "credentials belong to a uri of s3://")
+        )
+    }
+
     uri: Annotated[
         str,
         Field(
             max_length=1024,
-            pattern=r"^pvc://[^/]+/.+$",
-            description="Where it is: `pvc://CLAIM/PATH`, a file or directory on a claim of this namespace.",
+            pattern=r"^(pvc://[^/]+/.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$",
+            description="Where it is: `pvc://CLAIM/PATH`, a file or directory on a claim of this namespace, or "
+            "`s3://BUCKET/PATH`, which each pod downloads before its server starts.",
         ),
     ]
     version: Annotated[
         str, Field(max_length=253, description="What to call this version; a new one makes a new revision.")
     ] = ""
+    credentials: Annotated[
+        Credentials | None, Field(description="For the bucket. Default: those of the operator's store, if it is there.")
+    ] = None
 
 
 class Server(ServingContainer):

@@ -22,7 +22,7 @@ from rondo.api.base import (
     rule,
     rules,
 )
-from rondo.api.container import Container
+from rondo.api.container import Container, Credentials
 from rondo.api.status import ConditionStatus
 
 MAX_STAGES = 200
@@ -122,6 +122,26 @@ class OnOOM(Model):
     max: Annotated[IntOrString, Field(description="The most that an attempt gets, such as `128Gi`.")]
 
 
+class Artifacts(Model):
+    """Where outputs are stored, and as whom buckets are spoken to."""
+
+    model_config = {
+        "json_schema_extra": rules(rule("has(self.uri) || has(self.credentials)", "give uri, credentials or both"))
+    }
+
+    uri: Annotated[
+        str | None,
+        Field(
+            max_length=512,
+            pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/$]+)*/?$",
+            description="A bucket of an S3-compatible store: `s3://BUCKET/PREFIX`. Default: the operator's store.",
+        ),
+    ] = None
+    credentials: Annotated[
+        Credentials | None, Field(description="For this bucket, and for inputs whose URI is `s3://BUCKET/PATH`.")
+    ] = None
+
+
 class Retry(Model):
     """When a failed attempt of a stage is followed by another. Disruptions are not charged to `limit`."""
 
@@ -196,7 +216,7 @@ class Input(Model):
         Field(
             alias="from",
             max_length=1024,
-            description="An output, as `$(stages.STAGE.outputs.NAME)`, or a URI such as `pvc://CLAIM/PATH`.",
+            description="An output, as `$(stages.STAGE.outputs.NAME)`, or `pvc://CLAIM/PATH` or `s3://BUCKET/PATH`.",
         ),
     ]
     path: Annotated[str, Field(max_length=1024, pattern=r"^/", description="Absolute path in the container.")]
@@ -439,6 +459,7 @@ class PipelineSpec(Model):
             "Continue: all that does not need the failed stage goes on."
         ),
     ] = OnStageFailure.FINISH
+    artifacts: Annotated[Artifacts | None, Field(description="Where outputs of stages are stored.")] = None
     workspace: Annotated[Workspace | None, Field(description="A volume shared by the stages of a run.")] = None
     defaults: Annotated[Defaults, Field(description="For stages that say nothing themselves.")] = Defaults()
     stages: Annotated[

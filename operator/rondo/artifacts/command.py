@@ -9,7 +9,7 @@ from typing import Final
 from rondo.artifacts import report
 from rondo.artifacts.config import VARIABLE, Config
 from rondo.artifacts.errors import ArtifactError, ExitCode, classify
-from rondo.artifacts.fetch import check_inputs
+from rondo.artifacts.fetch import provide_inputs
 from rondo.artifacts.push import store_outputs
 
 TERMINATION_LOG: Final = "RONDO_TERMINATION_LOG"
@@ -43,7 +43,7 @@ def _run(command: str, environment: Mapping[str, str]) -> str:
     config = Config.from_json(environment[VARIABLE])
     match command:
         case "fetch" | "verify":
-            check_inputs(config)
+            provide_inputs(config)
             return ""
         case "push":
             return report.outputs_message(store_outputs(config))

@@ -5,13 +5,15 @@ The operator's renderer writes it by `Config.to_json`; the container reads it by
     {
       "claims":  {"rondo-artifacts": "/rondo/claims/rondo-artifacts"},
       "inputs":  [{"what": "input /in", "uri": "pvc://rondo-artifacts/digits/6a1e/prepare-1/data",
-                   "digest": "sha256:9f86…"}],
+                   "digest": "sha256:9f86…"},
+                  {"what": "input /base", "uri": "s3://lake/base", "path": "/rondo/inputs/1"}],
       "outputs": [{"name": "model", "path": "/out/model",
                    "uri": "pvc://rondo-artifacts/digits/6a1e/train-1/model"}]
     }
 
 `claims` gives, for each claim that a URI names, the path at which this container has the whole claim mounted. `inputs`
 matter to `fetch` and `verify`, `outputs` to `push`; either may be left out, and so may `what` and `digest` of an input.
+An input from a bucket is downloaded to its `path`; how to reach the bucket stands in the environment (see `bucket`).
 Unknown fields are refused: an operator and an image that do not fit say so.
 """
 
@@ -35,20 +37,24 @@ Without it, on a node with a busy CPU, 5 of 45 pods with a main container that e
 
 SCHEME: Final = "pvc://"
 
+S3_SCHEME: Final = "s3://"
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """An artifact that has to be there.
 
     Attributes:
-        uri: Where it is stored: `pvc://CLAIM/PATH`.
+        uri: Where it is stored: `pvc://CLAIM/PATH` or `s3://BUCKET/PATH`.
         what: What to call it in messages, such as `input /in` or `model`.
         digest: Digest that its manifest has to state, or None to check only that it exists.
+        path: Where to download it to, if it is in a bucket: a path that becomes the file or the directory.
     """
 
     uri: str
     what: str = "input"
     digest: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ class Config:
 
     def to_json(self) -> str:
         """Write the document."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(asdict(self, dict_factory=_known), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Config:
@@ -101,3 +107,8 @@ class Config:
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise ArtifactError(f"{VARIABLE} cannot be read: {error}", ExitCode.CONFIG) from error
+
+
+def _known(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out what is not known, so that images which do not know a field take documents without it."""
+    return {name: value for name, value in fields if value is not None}

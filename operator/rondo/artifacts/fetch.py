@@ -1,7 +1,7 @@
 """`fetch` and `verify`: see that what a container reads is there, before the container starts.
 
-A claim is mounted into the container, so there is nothing to copy and both do the same. All inputs are looked at before
-anything is said, so that one message names everything that is wrong.
+A claim is mounted into the container, so there is nothing to copy; what is in a bucket is downloaded. All inputs are
+looked at before anything is said, so that one message names everything that is wrong.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from rondo.artifacts.errors import ArtifactError
 from rondo.artifacts.store import open_store
 
 
-def check_inputs(config: Config) -> None:
-    """Check every input.
+def provide_inputs(config: Config) -> None:
+    """Provide every input.
 
     Raises:
         ArtifactError: At least one is missing or not the expected one; its code is that of the first.
@@ -20,7 +20,7 @@ def check_inputs(config: Config) -> None:
     failures: list[ArtifactError] = []
     for wanted in config.inputs:
         try:
-            open_store(wanted.uri, config).check(wanted)
+            open_store(wanted.uri, config).provide(wanted)
         except ArtifactError as error:
             failures.append(error)
     if failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +17,15 @@ def instead(path: Path, root: Path) -> str:
     """
     folder = next((folder for folder in path.parents if folder.is_dir() or folder == root), root)
     try:
-        names = sorted(item.name for item in folder.iterdir() if not item.name.endswith(_OURS))
+        names = sorted(item.name for item in folder.iterdir())
     except OSError:
         return ""
-    where = folder.relative_to(root) if folder != root else "it"
-    if not names:
+    return listing(str(folder.relative_to(root)) if folder != root else "it", names)
+
+
+def listing(where: str, names: Sequence[str]) -> str:
+    """Give text to append to a message: what a place holds; names of manifests and unfinished copies are left out."""
+    shown = [name for name in names if not name.endswith(_OURS)]
+    if not shown:
         return f" ({where} is empty)"
-    return f" (in {where}: {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''})"
+    return f" (in {where}: {', '.join(shown[:_SHOWN])}{', …' if len(shown) > _SHOWN else ''})"

@@ -1,7 +1,8 @@
 """The manifest of an artifact: the JSON file `PATH.rondo.json` beside it, written last.
 
-An artifact with a manifest is complete. Its fields: `version` (1), `kind` (`File` or `Directory`), `digest`, `size` in
-bytes, `files` (their number). Files that people put on a claim of their own have none.
+In a bucket it is the object `KEY.rondo.json`. An artifact with a manifest is complete. Its fields: `version` (1),
+`kind` (`File` or `Directory`), `digest`, `size` in bytes, `files` (their number). What people have put on a claim or
+into a bucket of their own has none.
 """
 
 from __future__ import annotations
@@ -36,12 +37,25 @@ def read(path: Path) -> Summary:
         ArtifactError: It is not a manifest of this version.
         OSError: It is not there or cannot be read.
     """
+    return parse(path.read_bytes(), str(path))
+
+
+def parse(content: bytes, where: str) -> Summary:
+    """Read a manifest's content.
+
+    Args:
+        content: It.
+        where: What to call it in messages.
+
+    Raises:
+        ArtifactError: It is not a manifest of this version.
+    """
     try:
-        fields: dict[str, Any] = json.loads(path.read_bytes())
+        fields: dict[str, Any] = json.loads(content)
         version = fields["version"]
         summary = Summary(Kind(fields["kind"]), str(fields["digest"]), int(fields["size"]), int(fields["files"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} is not a manifest: {error!r}", ExitCode.STORE) from error
+        raise ArtifactError(f"{where} is not a manifest: {error!r}", ExitCode.STORE) from error
     if version != VERSION:
-        raise ArtifactError(f"{path} is a manifest of version {version}; this image reads {VERSION}", ExitCode.STORE)
+        raise ArtifactError(f"{where} is a manifest of version {version}; this image reads {VERSION}", ExitCode.STORE)
     return summary

@@ -42,7 +42,7 @@ class PvcStore:
         """Take the path at which each claim is mounted, by its name."""
         self._claims = {claim: Path(path) for claim, path in claims.items()}
 
-    def check(self, wanted: Input) -> None:
+    def provide(self, wanted: Input) -> None:
         """See that an artifact exists, can be read and, if a digest is given, that its manifest states that one.
 
         Raises:

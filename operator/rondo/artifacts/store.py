@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rondo.artifacts.config import SCHEME, Config, Input, Output
+from rondo.artifacts.config import S3_SCHEME, SCHEME, Config, Input, Output
 from rondo.artifacts.digest import Summary
 from rondo.artifacts.errors import ArtifactError, ExitCode
 from rondo.artifacts.pvc import PvcStore
@@ -13,8 +13,8 @@ from rondo.artifacts.pvc import PvcStore
 class Store(Protocol):
     """Holds artifacts by URI."""
 
-    def check(self, wanted: Input) -> None:
-        """See that an artifact exists and is the one expected.
+    def provide(self, wanted: Input) -> None:
+        """See that an artifact is there for the container to read, and is the one expected.
 
         Raises:
             ArtifactError: It does not exist, cannot be read or is another.
@@ -36,4 +36,9 @@ def open_store(uri: str, config: Config) -> Store:
     """
     if uri.startswith(SCHEME):
         return PvcStore(config.claims)
-    raise ArtifactError(f"{uri!r} belongs to no store known here; known is {SCHEME}CLAIM/PATH", ExitCode.CONFIG)
+    if uri.startswith(S3_SCHEME):
+        from rondo.artifacts.s3 import S3Store  # noqa: PLC0415 (what only buckets need costs memory and time)
+
+        return S3Store()
+    known = f"known are {SCHEME}CLAIM/PATH and {S3_SCHEME}BUCKET/PATH"
+    raise ArtifactError(f"{uri!r} belongs to no store known here; {known}", ExitCode.CONFIG)

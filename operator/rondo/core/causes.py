@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from rondo.artifacts.errors import ExitCode
 from rondo.core.conditions import shorten
 from rondo.core.plan import Object
 
@@ -37,6 +38,8 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     PENDING_TIMEOUT = "PendingTimeout"
     INPUT_MISSING = "InputMissing"
+    INPUT_DENIED = "InputDenied"
+    INPUT_UNREADABLE = "InputUnreadable"
     ARTIFACT_PUSH_FAILED = "ArtifactPushFailed"
     RESULT_MISSING = "ResultMissing"
     RESULT_INVALID = "ResultInvalid"
@@ -53,7 +56,9 @@ class Reason(StrEnum):
 DISRUPTIONS: Final = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.DELETED, Reason.RESULT_LOST})
 """Not the stage's own fault: the next attempt is free, up to `retry.maxDisruptions`."""
 
-FATAL: Final = frozenset({Reason.CONFIG_ERROR, Reason.INPUT_MISSING, Reason.NAME_CONFLICT, Reason.INVALID_OBJECT})
+FATAL: Final = frozenset({
+    Reason.CONFIG_ERROR, Reason.INPUT_MISSING, Reason.INPUT_DENIED, Reason.NAME_CONFLICT, Reason.INVALID_OBJECT,
+})  # fmt: skip
 """The same spec would fail in the same way again: never retried unless `retry.reasons` names it."""
 
 
@@ -80,7 +85,13 @@ _CONFIG_REASONS: Final = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreCreateHookError",
     "PreStartHookError", "PostStartHookError",
 })  # fmt: skip
-_OWN_CONTAINERS: Final = {"fetch": Reason.INPUT_MISSING, "push": Reason.ARTIFACT_PUSH_FAILED}
+_FETCH_CODES: Final[Mapping[int | None, Reason]] = {
+    ExitCode.DENIED: Reason.INPUT_DENIED,
+    ExitCode.NO_SPACE: Reason.INPUT_UNREADABLE,
+    ExitCode.STORE: Reason.INPUT_UNREADABLE,
+}
+"""What the exit codes of `fetch` mean, where it is not that an input is missing."""
+
 _START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
 _NODE_LOST: Final = frozenset({"NodeLost", "NodeShutdown", "Terminated", "Shutdown"})
 _DISRUPTION_TARGETS: Final = {
@@ -227,9 +238,23 @@ def _failed_container(pod: Object) -> Cause | None:
         ended = status.get("state", {}).get("terminated")
         if ended is not None and ended.get("exitCode", 0) != 0:
             why = _why_ended(ended)
-            reason = _OWN_CONTAINERS.get(status["name"], why.reason) if why.reason is Reason.USER_ERROR else why.reason
-            return Cause(reason, f"{describe(pod)}, container {status['name']}: {why.message}", why.exit_code)
+            return Cause(
+                _whose(status["name"], why),
+                f"{describe(pod)}, container {status['name']}: {why.message}",
+                why.exit_code,
+            )
     return None
+
+
+def _whose(container: str, why: Cause) -> Reason:
+    """Give the reason of a failure by itself; that of our own containers is not the user's program's."""
+    match container:
+        case "fetch" if why.reason is Reason.USER_ERROR:
+            return _FETCH_CODES.get(why.exit_code, Reason.INPUT_MISSING)
+        case "push" if why.reason is Reason.USER_ERROR:
+            return Reason.ARTIFACT_PUSH_FAILED
+        case _:
+            return why.reason
 
 
 def _why_ended(ended: Mapping[str, Any]) -> Cause:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rondo.core.artifacts import ArtifactStore
+from rondo.core.artifacts import AnyStore, ArtifactStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +19,4 @@ class PlannerSettings:
 
     image: str = "rondo-operator:dev"
     image_pull_policy: str = "IfNotPresent"
-    store: ArtifactStore = field(default_factory=ArtifactStore)
+    store: AnyStore = field(default_factory=ArtifactStore)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rondo.api.pipeline import AccessMode
-from rondo.core.artifacts import ArtifactStore
+from rondo.core.artifacts import AnyStore, ArtifactStore, bucket_store
 from rondo.core.settings import PlannerSettings
 
 
@@ -65,16 +65,26 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             image_pull_policy=read.choice(
                 "RONDO_IMAGE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")
             ),
-            store=ArtifactStore(
-                claim=read.text("RONDO_ARTIFACTS_CLAIM", "rondo-artifacts"),
-                size=read.text("RONDO_ARTIFACTS_SIZE", "10Gi"),
-                access_mode=AccessMode(
-                    read.choice("RONDO_ARTIFACTS_ACCESS_MODE", "ReadWriteOnce", tuple(m.value for m in AccessMode))
-                ),
-                storage_class=read.text("RONDO_ARTIFACTS_STORAGE_CLASS", "") or None,
-            ),
+            store=_store(read),
         ),
     )
+
+
+def _store(read: _Reader) -> AnyStore:
+    modes = tuple(mode.value for mode in AccessMode)
+    claim = ArtifactStore(
+        claim=read.text("RONDO_ARTIFACTS_CLAIM", "rondo-artifacts"),
+        size=read.text("RONDO_ARTIFACTS_SIZE", "10Gi"),
+        access_mode=AccessMode(read.choice("RONDO_ARTIFACTS_ACCESS_MODE", "ReadWriteOnce", modes)),
+        storage_class=read.text("RONDO_ARTIFACTS_STORAGE_CLASS", "") or None,
+    )
+    uri, secret = read.text("RONDO_ARTIFACTS_URI", ""), read.text("RONDO_ARTIFACTS_SECRET", "")
+    if not uri:
+        return claim
+    try:
+        return bucket_store(uri, secret or None)
+    except ValueError as error:
+        raise ValueError(f"RONDO_ARTIFACTS_URI: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ DEPLOY: Body = {"name": "d", "deploy": {"name": "m", "spec": {"runtime": "sklear
 ABSENT: Body = {"name": "d", "deploy": {"name": "m", "state": "Absent"}}
 EACH: Body = {"items": [1, "a", {"x": 1}]}
 SECRET: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
+STORE: Body = {"secretRef": {"name": "store"}}
 FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
 SERVICE: Body = {"kind": "Service", "name": "s"}
 SPLIT: Body = {"to": [{"node": "b", "weight": 90}, {"node": "c", "weight": 10}]}
@@ -63,6 +64,8 @@ NO_SPEC = "give spec; only with state: Absent, which removes the target, leave i
 FIXED = " of a run cannot be changed: create another PipelineRun"
 NO_WAY_BACK = "a cancelled run does not go on: create another with retryOf"
 OF_A_RETRY = "rerunFrom belongs to retryOf"
+NO_ARTIFACTS = "give uri, credentials or both"
+OF_A_BUCKET = "credentials belong to a uri of s3://"
 FINAL = "a decision is final"
 QUESTION = "run, stage, message, approvers, expiresAt cannot be changed: they are what is decided on"
 QUORUM = "a quorum is at most all nodes"
@@ -85,6 +88,7 @@ CASES: list[tuple[str, Body, Body]] = [
     (NO_TIMEOUT, pipeline({"name": "a", "wait": "1m", "timeout": "1m"}), pipeline({**job(), "timeout": "1m"})),
     (NO_SPEC, pipeline({"name": "d", "deploy": {"name": "m"}}), pipeline(ABSENT)),
     (NO_SPEC, pipeline({"name": "d", "deploy": {**DEPLOY["deploy"], "state": "Absent"}}), pipeline(DEPLOY)),
+    (NO_ARTIFACTS, pipeline(job(), artifacts={}), pipeline(job(), artifacts={"credentials": STORE})),
     (SCRIPT, pipeline(job(script="#!/bin/sh", args=["x"])), pipeline(job(script="date"))),
     (ONE_SOURCE, pipeline(job(env=[env(**SECRET, **FIELD)])), pipeline(job(env=[env(**SECRET)]))),
     (ONE_SOURCE, pipeline(job(env=[env()])), pipeline(job(env=[env(**FIELD)]))),
@@ -100,6 +104,11 @@ CASES: list[tuple[str, Body, Body]] = [
     (ONE_SERVER, model_deployment(replicas=1), model_deployment(runtime="r", replicas=1)),
     (IMAGE, model_deployment(server={"ports": SERVER["ports"]}), model_deployment(server=SERVER)),
     (HTTP, model_deployment(server={"image": "i"}), model_deployment(server=SERVER)),
+    (
+        OF_A_BUCKET,
+        model_deployment(runtime="r", model={"uri": "pvc://c/m", "credentials": STORE}),
+        model_deployment(runtime="r", model={"uri": "s3://bucket/m", "credentials": STORE}),
+    ),
     (IMAGE, model_runtime(ports=SERVER["ports"]), model_runtime(**SERVER)),
     (HTTP, model_runtime(image="i", ports=[{"name": "grpc", "containerPort": 9}]), model_runtime(**SERVER)),
     ("entry names one of the nodes", graph(node(), entry="b"), graph(node(), entry="a")),

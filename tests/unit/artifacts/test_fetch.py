@@ -49,7 +49,9 @@ REFUSED = [
     (Input("pvc://other/model"), "claim other of pvc://other/model is not mounted", ExitCode.CONFIG),
     (Input("pvc://store/a/../../etc"), "'pvc://store/a/../../etc' is not a URI such as", ExitCode.CONFIG),
     (Input("pvc://store/"), "'pvc://store/' is not a URI such as", ExitCode.CONFIG),
-    (Input("s3://bucket/model"), "'s3://bucket/model' belongs to no store known here", ExitCode.CONFIG),
+    (Input("gs://bucket/model"), "'gs://bucket/model' belongs to no store known here", ExitCode.CONFIG),
+    (Input("s3://bucket/model"), "input s3://bucket/model has no path to be downloaded to", ExitCode.CONFIG),
+    (Input("s3://bucket/", path="/x"), "'s3://bucket/' is not a URI such as s3://BUCKET/PATH", ExitCode.CONFIG),
 ]
 
 

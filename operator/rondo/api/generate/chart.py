@@ -71,7 +71,22 @@ class Crds(_Values):
 
 
 class Artifacts(_Values):
-    """Where outputs of stages are stored: one claim a namespace, created on first use."""
+    """Where outputs of stages are stored: one claim a namespace, created on first use, or a bucket for all."""
+
+    uri: Annotated[
+        str,
+        Field(
+            pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/$]+)*/?)?$",
+            description="A bucket instead of claims, such as `s3://BUCKET/PREFIX`; a Pipeline may name another.",
+        ),
+    ] = ""
+    secret: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="Name of the Secret with the bucket's credentials, in each namespace where runs use it.",
+        ),
+    ] = ""
 
     claim: Annotated[str, Field(min_length=1, max_length=253, description="Name of the PersistentVolumeClaim.")] = (
         "rondo-artifacts"

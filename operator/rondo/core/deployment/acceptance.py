@@ -116,11 +116,13 @@ def _render(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, hash_: str)
         return chosen
     assert spec.model is not None  # noqa: S101 (the only caller has looked)
     try:
-        place = parse_uri(spec.model.uri)
+        parse_uri(spec.model.uri)
     except ValueError as error:
         return _invalid([Problem("spec.model.uri", str(error))])
     try:
-        template = build_template(snapshot.owner, hash_=hash_, server=chosen, place=place, settings=snapshot.settings)
+        template = build_template(
+            snapshot.owner, hash_=hash_, server=chosen, model=spec.model, settings=snapshot.settings
+        )
     except UnresolvedError as error:
         where = f"ModelRuntime {chosen.runtime}" if chosen.runtime else "spec"
         words = f"{where}: {error}; a server may refer to $(model.path) and $(model.name)"

@@ -15,7 +15,7 @@ from rondo.artifacts.errors import ExitCode
 from rondo.core import causes
 from rondo.core.causes import Cause
 from rondo.core.deployment.finding import Finding, Reason, from_cause
-from rondo.core.deployment.model import VERIFY
+from rondo.core.deployment.model import FETCH, VERIFY
 from rondo.core.deployment.revision import Revision
 from rondo.core.deployment.snapshot import DeploymentSnapshot, is_ready
 from rondo.core.durations import parse_time
@@ -142,7 +142,7 @@ def _bad_end(container: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _name_model(pod: Object) -> Finding | None:
     """Say what the look for the model found, in its own words, if that is what failed."""
     for container in pod.get("status", {}).get("initContainerStatuses", ()):
-        end = _bad_end(container) if container["name"] == VERIFY else None
+        end = _bad_end(container) if container["name"] in {VERIFY, FETCH} else None
         if end is not None and end.get("message"):
             missing = end.get("exitCode") == ExitCode.ARTIFACT
             reason = Reason.MODEL_MISSING if missing else Reason.MODEL_UNREADABLE

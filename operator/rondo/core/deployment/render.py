@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rondo.api.modeldeployment import ModelDeploymentSpec
+from rondo.api.modeldeployment import ModelDeploymentSpec, ModelSource
 from rondo.core import names
-from rondo.core.artifacts import ClaimPath
+from rondo.core.artifacts import BucketPath, parse_uri, secret_for
 from rondo.core.deployment.model import MODEL_PATH, add_model, claim_affinity
 from rondo.core.deployment.revision import ORIGIN, REVISION, Revision
 from rondo.core.deployment.server import PORT_NAME, ChosenServer
@@ -25,7 +25,7 @@ _OLD_REPLICA_SETS: Final = 2
 
 
 def build_template(
-    owner: Object, *, hash_: str, server: ChosenServer, place: ClaimPath, settings: PlannerSettings
+    owner: Object, *, hash_: str, server: ChosenServer, model: ModelSource, settings: PlannerSettings
 ) -> dict[str, Any]:
     """Render the pod template of a new revision.
 
@@ -33,16 +33,18 @@ def build_template(
         owner: The ModelDeployment.
         hash_: The revision's hash, which labels its pods.
         server: What serves the model.
-        place: Where the model is.
+        model: Which model.
         settings: The installation's settings.
 
     Raises:
+        ValueError: The URI of the model is not one.
         references.UnresolvedError: The server refers to something else than `$(model.path)` and `$(model.name)`.
     """
-    name = owner["metadata"]["name"]
+    name, place = owner["metadata"]["name"], parse_uri(model.uri)
+    secret = secret_for(place, model.credentials, settings.store) if isinstance(place, BucketPath) else None
     pod = container.render_pod(server.block, model_lookup(name))
     pod["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": DRAIN}}}
-    add_model(pod, place, settings)
+    add_model(pod, place, secret, settings)
     own = {**labels(name), REVISION: hash_}
     template: dict[str, Any] = {"metadata": {"labels": dict(own)}, "spec": pod}
     claim_affinity(template, place, settings.store)

@@ -17,6 +17,7 @@ from rondo.api.modeldeployment import ModelDeploymentSpec
 from rondo.api.pipeline import ForEach, Job, OnOOM, ParamType, PipelineSpec, Retry, Stage
 from rondo.api.pipelinerun import PerItem
 from rondo.core import expressions, references
+from rondo.core.artifacts import parse_uri
 from rondo.core.graph import nearest
 from rondo.core.items import ItemsError, allowed_failures, mode_of
 from rondo.core.pipeline import params
@@ -352,6 +353,7 @@ def _job(stage: Stage, job: Job, spec: PipelineSpec, base: str) -> Iterable[Prob
     for result in stage.results:
         if result.default is not None and not params.has_type(result.default, result.type):
             yield Problem(f"{base}.results[{result.name}].default", params.type_error(result.default, result.type))
+    yield from _input_places(stage, base)
     for output in stage.outputs:
         parts = [part for part in output.path.split("/") if part]
         if not parts or ".." in parts:
@@ -363,6 +365,16 @@ def _job(stage: Stage, job: Job, spec: PipelineSpec, base: str) -> Iterable[Prob
             )
     if stage.retry is not None and stage.retry.on_oom is not None:
         yield from _more_memory(job, stage.retry.on_oom, base)
+
+
+def _input_places(stage: Stage, base: str) -> Iterable[Problem]:
+    """Check URIs that are written out; what a reference stands for is known only later."""
+    for item in stage.inputs:
+        if not any(references.find(item.from_, "")):
+            try:
+                parse_uri(item.from_)
+            except ValueError as error:
+                yield Problem(f"{base}.inputs[{item.path}].from", str(error))
 
 
 def _more_memory(job: Job, policy: OnOOM, base: str) -> Iterable[Problem]:

@@ -12,7 +12,9 @@ RESOURCES: Final = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"me
 """No limit of CPU: it would slow down the start of every stage."""
 
 
-def build_helper(verb: str, settings: PlannerSettings, config: Config, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+def build_helper(
+    verb: str, settings: PlannerSettings, config: Config, mounts: list[dict[str, Any]], *, secret: str | None = None
+) -> dict[str, Any]:
     """Build a container that runs one verb of `rondo.artifacts`.
 
     Args:
@@ -20,13 +22,16 @@ def build_helper(verb: str, settings: PlannerSettings, config: Config, mounts: l
         settings: Tell the image.
         config: What it is told.
         mounts: Its volume mounts.
+        secret: Name of the Secret with the credentials of a bucket.
     """
+    credentials = {"envFrom": [{"secretRef": {"name": secret}}]} if secret else {}
     return {
         "name": verb,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python3", "-m", "rondo.artifacts", verb],
         "env": [{"name": VARIABLE, "value": config.to_json()}],
+        **credentials,
         "resources": RESOURCES,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {**restricted(), "readOnlyRootFilesystem": True},

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import replace as replace_fields
+from typing import Any, Final, assert_never
 
 from rondo.api.base import Json
 from rondo.api.pipeline import AccessMode, Job, Retry, Stage, Workspace
@@ -18,7 +19,19 @@ from rondo.artifacts.config import PRE_STOP, Config
 from rondo.artifacts.config import Input as ArtifactInput
 from rondo.artifacts.config import Output as ArtifactOutput
 from rondo.core import names
-from rondo.core.artifacts import ArtifactStore, ClaimPath, attempt_place, build_claim, parse_uri, together
+from rondo.core.artifacts import (
+    AnyStore,
+    ArtifactStore,
+    BucketPath,
+    ClaimPath,
+    Place,
+    attempt_place,
+    build_claim,
+    parse_uri,
+    secret_of,
+    store_of,
+    together,
+)
 from rondo.core.durations import parse_duration
 from rondo.core.items import Item
 from rondo.core.pipeline.wiring import Wiring
@@ -48,6 +61,8 @@ _INDEX: Final[dict[str, Any]] = {
 _ITEM_FILE: Final = "/rondo/item.json"
 _SCRIPT_FOLDER: Final = "/rondo/script"
 _CLAIMS_FOLDER: Final = "/rondo/claims"
+_DOWNLOADS: Final = "rondo-inputs"
+_DOWNLOADS_FOLDER: Final = "/rondo/inputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +120,20 @@ class AttemptContext:
         return names.child_name(metadata["name"], self.stage.name, metadata["uid"], *item, self.number)
 
     @property
-    def place(self) -> ClaimPath:
+    def store(self) -> AnyStore:
+        """Where the pipeline stores its artifacts."""
+        return store_of(self.wiring.spec.artifacts, self.settings.store)
+
+    @property
+    def secret(self) -> str | None:
+        """Name of the Secret with the credentials of buckets."""
+        return secret_of(self.wiring.spec.artifacts, self.settings.store)
+
+    @property
+    def place(self) -> Place:
         """Folder that the attempt stores its outputs in."""
         return attempt_place(
-            self.settings.store,
+            self.store,
             pipeline=self.pipeline,
             run_uid=self.run["metadata"]["uid"],
             stage=self.stage.name if self.item is None else f"{self.stage.name}/{self.item.index}",
@@ -304,25 +329,38 @@ def workspace_claim(run: Object, workspace: Workspace) -> dict[str, Any]:
     return body
 
 
-def _inputs(context: AttemptContext) -> list[tuple[str, ClaimPath]]:
+def _inputs(context: AttemptContext) -> list[tuple[str, Place]]:
     """Each input's path in the container with its place."""
     return [(item.path, parse_uri(str(replace(item.from_, context.lookup)))) for item in context.stage.inputs]
 
 
 def _add_inputs(pod: dict[str, Any], context: AttemptContext) -> None:
-    """Mount inputs read-only straight from their claims, after `fetch` has checked that they are there."""
+    """Mount inputs read-only, after `fetch` has checked or downloaded them."""
     inputs = _inputs(context)
     if not inputs:
         return
-    for path, place in inputs:
-        container.add_volume(pod, _volume(place.claim), _claim(place.claim), path, subPath=place.path, readOnly=True)
-    wanted = tuple(
-        ArtifactInput(uri=place.uri, what=f"input {path}", digest=context.digests.get(place.uri))
-        for path, place in inputs
-    )
-    mounts = _claim_mounts({place.claim for _, place in inputs}, read_only=True)
+    wanted = tuple(_add_input(pod, context, index, path, place) for index, (path, place) in enumerate(inputs))
+    mounts = _claim_mounts({place.claim for _, place in inputs if isinstance(place, ClaimPath)}, read_only=True)
     config = Config(claims=_claim_folders(mounts), inputs=wanted)
-    pod.setdefault("initContainers", []).append(build_helper("fetch", context.settings, config, mounts))
+    secret = None
+    if any(isinstance(place, BucketPath) for _, place in inputs):
+        mounts.append({"name": _DOWNLOADS, "mountPath": _DOWNLOADS_FOLDER})
+        secret = context.secret
+    pod.setdefault("initContainers", []).append(build_helper("fetch", context.settings, config, mounts, secret=secret))
+
+
+def _add_input(pod: dict[str, Any], context: AttemptContext, index: int, path: str, place: Place) -> ArtifactInput:
+    """Mount an input straight from its claim, or from where `fetch` downloads it to."""
+    wanted = ArtifactInput(uri=place.uri, what=f"input {path}", digest=context.digests.get(place.uri))
+    match place:
+        case ClaimPath(claim, folder):
+            container.add_volume(pod, _volume(claim), _claim(claim), path, subPath=folder, readOnly=True)
+            return wanted
+        case BucketPath():
+            container.add_volume(pod, _DOWNLOADS, {"emptyDir": {}}, path, subPath=str(index), readOnly=True)
+            return replace_fields(wanted, path=f"{_DOWNLOADS_FOLDER}/{index}")
+        case _:
+            assert_never(place)
 
 
 def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
@@ -331,20 +369,28 @@ def _add_outputs(pod: dict[str, Any], context: AttemptContext) -> None:
     if not outputs:
         return
     place = context.place if context.indexed is None else context.place.below(f"$({_INDEX['name']})")
-    mounts = _claim_mounts({place.claim}, read_only=False)
-    if all(volume["name"] != _volume(place.claim) for volume in pod.get("volumes", ())):
-        pod.setdefault("volumes", []).append({"name": _volume(place.claim), **_claim(place.claim)})
+    mounts = _store_mounts(pod, place)
     for index, folder in enumerate(output_folders(output.path for output in outputs)):
         container.add_volume(pod, f"rondo-out-{index}", {"emptyDir": {}}, folder)
         mounts.append({"name": f"rondo-out-{index}", "mountPath": folder, "readOnly": True})
     stored = tuple(ArtifactOutput(name=o.name, path=o.path, uri=f"{place.uri}/{o.name}") for o in outputs)
     config = Config(claims=_claim_folders(mounts), outputs=stored)
-    push = build_helper("push", context.settings, config, mounts)
+    secret = context.secret if isinstance(place, BucketPath) else None
+    push = build_helper("push", context.settings, config, mounts, secret=secret)
     if context.indexed is not None:
         push["env"] = [_INDEX, *push["env"]]
     push |= {"restartPolicy": "Always", "lifecycle": {"preStop": {"exec": {"command": list(PRE_STOP)}}}}
     pod.setdefault("initContainers", []).append(push)
     pod["terminationGracePeriodSeconds"] = GRACE + PUSH_TIMEOUT
+
+
+def _store_mounts(pod: dict[str, Any], place: Place) -> list[dict[str, Any]]:
+    """Give the mounts of `push` for the store; a bucket needs none."""
+    if isinstance(place, BucketPath):
+        return []
+    if all(volume["name"] != _volume(place.claim) for volume in pod.get("volumes", ())):
+        pod.setdefault("volumes", []).append({"name": _volume(place.claim), **_claim(place.claim)})
+    return _claim_mounts({place.claim}, read_only=False)
 
 
 def _claim_mounts(claims: set[str], *, read_only: bool) -> list[dict[str, Any]]:
@@ -371,8 +417,10 @@ def _claim(claim: str) -> dict[str, Any]:
 def _keep_together(pod: dict[str, Any], metadata: dict[str, Any], context: AttemptContext) -> None:
     """Keep pods that mount the artifact claim on one node, if only one node can mount it."""
     store = context.settings.store
-    used = bool(context.stage.outputs) or any(place.claim == store.claim for _, place in _inputs(context))
-    if used and store.access_mode is AccessMode.READ_WRITE_ONCE:
+    if not isinstance(store, ArtifactStore) or store.access_mode is not AccessMode.READ_WRITE_ONCE:
+        return
+    places = [place for _, place in _inputs(context)] + ([context.place] if context.stage.outputs else [])
+    if any(isinstance(place, ClaimPath) and place.claim == store.claim for place in places):
         label = {names.ARTIFACTS: store.claim}
         metadata["labels"] |= label
         together(pod, label)

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 from rondo.api.pipeline import Job, Retry
 from rondo.api.pipelinerun import Attempt, PerItem, StageState, StageStatus
 from rondo.core import artifacts, causes, names
-from rondo.core.artifacts import ClaimPath
+from rondo.core.artifacts import ArtifactStore, Place
 from rondo.core.causes import DISRUPTIONS, Cause, Reason
 from rondo.core.conditions import shorten, timestamp
 from rondo.core.durations import format_duration, parse_duration, parse_time
@@ -312,9 +312,10 @@ def _which_attempt(view: StageView) -> str:
 def _claims(view: StageView) -> tuple[Action, ...]:
     """Give what creates the claims that the attempt mounts and that nobody has seen yet."""
     actions: list[Action] = []
-    store, namespace = view.snapshot.settings.store, view.snapshot.namespace
+    namespace = view.snapshot.namespace
+    store = artifacts.store_of(view.wiring.spec.artifacts, view.snapshot.settings.store)
     stage = view.wiring.stages[view.name]
-    if stage.outputs and store.claim not in view.snapshot.claims:
+    if stage.outputs and isinstance(store, ArtifactStore) and store.claim not in view.snapshot.claims:
         actions.append(artifacts.store_claim(store, namespace))
     workspace = view.wiring.spec.workspace
     if workspace is not None:
@@ -346,7 +347,7 @@ def _context(view: StageView, number: int) -> AttemptContext:
     )
 
 
-def place_of(view: StageView) -> ClaimPath:
+def place_of(view: StageView) -> Place:
     """Give the folder that the current attempt stores its outputs in."""
     return _context(view, view.status.attempt).place
 

@@ -10,6 +10,7 @@ from rondo.api.base import Json
 from rondo.api.pipeline import AccessMode
 from rondo.api.pipelinerun import PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import conditions
+from rondo.core.artifacts import ArtifactStore, store_of
 from rondo.core.conditions import Condition, Status, timestamp
 from rondo.core.pipeline.wiring import Wiring
 from rondo.core.plan import EventDraft, EventType
@@ -106,13 +107,13 @@ def _status(snapshot: RunSnapshot, said: Iterable[Condition], now: datetime, **f
 
 
 def _accepted(snapshot: RunSnapshot, wiring: Wiring) -> Condition:
-    store = snapshot.settings.store
-    single = store.access_mode is AccessMode.READ_WRITE_ONCE
+    store = store_of(wiring.spec.artifacts, snapshot.settings.store)
     given = snapshot.run["spec"].get("params", {})
     if given != given_params(snapshot) and not snapshot.retry_of:
         words = "spec.params was changed after the run began; it keeps the values that it began with"
         return Condition("Accepted", Status.TRUE, "ParamsIgnored", words)
-    if single and any(stage.outputs or stage.inputs for stage in wiring.stages.values()):
+    used = any(stage.outputs or stage.inputs for stage in wiring.stages.values())
+    if used and isinstance(store, ArtifactStore) and store.access_mode is AccessMode.READ_WRITE_ONCE:
         words = f"artifacts are on claim {store.claim} (ReadWriteOnce): pods that use it are kept on one node"
         return Condition("Accepted", Status.TRUE, "Accepted", words)
     return Condition("Accepted", Status.TRUE, "Accepted")

@@ -143,6 +143,12 @@ MODEL_MISSING_LOOP = pending(
         container("verify", state=waiting("CrashLoopBackOff"), last=terminated(1, message=MISSING_MESSAGE), restarts=5),
     )
 )
+NO_OBJECT = "model s3://models/m cannot be read: it does not exist in bucket models"
+MODEL_NOT_IN_BUCKET = pending(init=(container("fetch", state=terminated(1, message=NO_OBJECT)),))
+NO_STORE = "model s3://models/m cannot be read: http://minio does not answer: connection refused"
+STORE_AWAY = pending(
+    init=(container("fetch", state=waiting("CrashLoopBackOff"), last=terminated(5, message=NO_STORE), restarts=2),)
+)
 MODEL_DENIED = pending(
     init=(container("verify", state=terminated(4, message=f"model {URI} cannot be read by user 65532")),)
 )

@@ -110,6 +110,8 @@ CASES = {
     "model missing": Case((b.MODEL_MISSING,), "ModelMissing", f"-1: {b.MISSING_MESSAGE}"),
     "model missing, in back-off": Case((b.MODEL_MISSING_LOOP,), "ModelMissing", b.MISSING_MESSAGE),
     "model unreadable": Case((b.MODEL_DENIED,), "ModelUnreadable", "cannot be read by user 65532"),
+    "model not in its bucket": Case((b.MODEL_NOT_IN_BUCKET,), "ModelMissing", b.NO_OBJECT),
+    "store does not answer": Case((b.STORE_AWAY,), "ModelUnreadable", b.NO_STORE),
     "worst pod speaks": Case((b.LOADING, b.UNSCHEDULABLE, b.CRASHING), "CrashLoop", "lightgbm"),
     "held back by a readiness gate": Case((b.GATED,), "NotReady", "is not ready"),
     "evicted and not replaced yet": Case((b.EVICTED,), "Evicted", "was evicted: The node was low on resource: memory"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rondo.api.pipeline import AccessMode
-from rondo.core.artifacts import ArtifactStore
+from rondo.core.artifacts import ArtifactStore, BucketStore
 from rondo.core.deployment.drift import APPLIED
 from rondo.core.deployment.render import DRAIN
 from rondo.core.settings import PlannerSettings
@@ -68,8 +68,36 @@ def test_the_model_is_mounted_read_only_after_a_look_whether_it_is_there() -> No
     assert (verify["image"], verify["imagePullPolicy"]) == ("op:1", "Never")
     assert verify["command"] == ["python3", "-m", "rondo.artifacts", "verify"]
     told = json.loads(verify["env"][0]["value"])
-    assert told["inputs"] == [{"uri": f"pvc://rondo-artifacts/{path}", "what": "model", "digest": None}]
+    assert told["inputs"] == [{"uri": f"pvc://rondo-artifacts/{path}", "what": "model"}]
     assert told["claims"] == {"rondo-artifacts": verify["volumeMounts"][0]["mountPath"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "store", "want"),
+    [
+        ({"credentials": {"secretRef": {"name": "mine"}}}, BucketStore("s3://models", "theirs"), "mine"),
+        ({}, BucketStore("s3://models", "theirs"), "theirs"),
+        ({}, BucketStore("s3://other", "theirs"), None),
+        ({}, ArtifactStore(), None),
+    ],
+)
+def test_a_model_in_a_bucket_is_downloaded_before_the_server_starts(
+    given: dict[str, Any], store: ArtifactStore | BucketStore, want: str | None
+) -> None:
+    world = rendered(PlannerSettings(store=store), model={"uri": "s3://models/fraud/7", "version": "7", **given})
+    pod, main = world.template["spec"], main_of(world)
+    (fetch,) = pod["initContainers"]
+    assert (fetch["name"], fetch["command"][-1]) == ("fetch", "fetch")
+    (mount,) = fetch["volumeMounts"]
+    told = json.loads(fetch["env"][0]["value"])
+    path = f"{mount['mountPath']}/model"
+    assert told["inputs"] == [{"uri": "s3://models/fraud/7", "what": "model", "path": path}]
+    assert {"name": mount["name"], "emptyDir": {}} in pod["volumes"]
+    read = {"name": mount["name"], "mountPath": "/mnt/models", "subPath": "model", "readOnly": True}
+    assert read in main["volumeMounts"]
+    assert fetch.get("envFrom") == ([{"secretRef": {"name": want}}] if want else None)
+    assert "envFrom" not in main
+    assert "affinity" not in pod
 
 
 def test_pods_are_restricted_and_hold_no_token() -> None:

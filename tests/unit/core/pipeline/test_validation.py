@@ -57,6 +57,11 @@ def problems(*stages: dict[str, Any], **fields: Any) -> list[str]:
             "spec.finally[end].job.image: give an image here or in spec.defaults.image",
         ),
         (
+            (job("a", inputs=[{"from": "gs://bucket/x", "path": "/in"}]),),
+            {},
+            "spec.stages[a].inputs[/in].from: 'gs://bucket/x' is not a URI such as pvc://CLAIM/PATH or s3://BUCKET/PATH",
+        ),
+        (
             (job("a", when="run.state == 'Failed'"),),
             {},
             "spec.stages[a].when: a run has only name, namespace, uid here",
