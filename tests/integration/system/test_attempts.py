@@ -45,7 +45,9 @@ def test_a_job_deleted_again_and_again_ends_the_stage_after_max_disruptions(spac
 
 
 def test_a_foreign_job_that_has_our_name_is_left_alone(fragile: Space, operators: Operators) -> None:
-    fragile.create(quota(jobs=0), inline_run("r", job("a")))
+    fragile.create(quota(jobs=0))
+    _until_quota_counts(fragile, "count/jobs.batch")
+    fragile.create(inline_run("r", job("a")))
     operators.start(fragile.namespace)
     name = fragile.until_stage("r", "a", reason="Quota")["job"]
     operators.end()
