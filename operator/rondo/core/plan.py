@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Object: TypeAlias = Mapping[str, Any]
 """A Kubernetes object as decoded JSON. Never changed in place: it may be shared with the store."""
@@ -83,7 +83,25 @@ class EventsAbout:
     uid: str
 
 
-Read: TypeAlias = GetLive | ListLive | EventsAbout
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Evaluate a CEL expression that may take long, outside of this process. Result: its value.
+
+    It takes its time: until then the result is a Failure with reason `PENDING`, and the key is looked at again when it
+    is there. An expression that has no value is a Failure with reason `ExpressionError`.
+
+    Attributes:
+        text: The expression.
+        variables: Its variables as one JSON object.
+    """
+
+    text: str
+    variables: str
+
+
+PENDING: Final = "Pending"
+
+Read: TypeAlias = GetLive | ListLive | EventsAbout | Evaluate
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class Engine:
                 tasks.create_task(self.events.run())
                 tasks.create_task(self._start(tasks))
         finally:
+            await self.reconciler.evaluator.close()
             await self.events.flush()
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:

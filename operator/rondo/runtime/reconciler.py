@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, Protocol, TypeAlias, assert_never
 
 from rondo.core import names
 from rondo.core.plan import (
@@ -21,6 +21,7 @@ from rondo.core.plan import (
     Apply,
     Create,
     Delete,
+    Evaluate,
     EventDraft,
     EventsAbout,
     Failure,
@@ -40,6 +41,7 @@ from rondo.core.view import Key
 from rondo.kube.client import Client, Selector
 from rondo.kube.errors import ApiError
 from rondo.runtime.controller import Controller
+from rondo.runtime.evaluator import Evaluator
 from rondo.runtime.queue import Queue
 from rondo.runtime.store import Store
 
@@ -58,6 +60,9 @@ PATIENCE: Final = 20.0
 PARALLEL_CREATES: Final = 16
 
 log = logging.getLogger(__name__)
+
+
+_ApiRead: TypeAlias = GetLive | ListLive | EventsAbout
 
 
 class EventSink(Protocol):
@@ -104,6 +109,7 @@ class Reconciler:
         controllers: By kind.
         events: Where Events go.
         clock: Monotonic seconds.
+        evaluator: Evaluates expressions that may take long.
         write_seconds: How long a status write takes at present; a moving average.
     """
 
@@ -114,9 +120,14 @@ class Reconciler:
     events: EventSink
     clock: Callable[[], float] = time.monotonic
     write_seconds: float = 0.0
+    evaluator: Evaluator = field(init=False)
     _written_at: dict[Key, float] = field(default_factory=dict)
     _pauses: dict[Key, float] = field(default_factory=dict)
     _events: dict[EventsAbout, tuple[float, ReadResult]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Have expensive expressions evaluated elsewhere."""
+        self.evaluator = Evaluator(self.queue.add)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at an object once and do what its plan says.
@@ -141,7 +152,7 @@ class Reconciler:
         for _ in range(ROUNDS):
             if plan is None or not plan.reads:
                 break
-            results = await asyncio.gather(*(self._read(read) for read in plan.reads))
+            results = await asyncio.gather(*(self._read(key, read) for read in plan.reads))
             self.store.remember_reads(key, dict(zip(plan.reads, results, strict=True)))
             plan = controller.look(self.store, key, _now())
         return plan
@@ -286,7 +297,9 @@ class Reconciler:
 
     # Reads --------------------------------------------------------------------------------------------------
 
-    async def _read(self, read: Read) -> ReadResult:
+    async def _read(self, key: Key, read: Read) -> ReadResult:
+        if isinstance(read, Evaluate):
+            return self.evaluator.look(read, key)
         if isinstance(read, EventsAbout):
             return await self._read_events(read)
         return await self._read_now(read)
@@ -298,13 +311,13 @@ class Reconciler:
             self._events[read] = self.clock(), await self._read_now(read)
         return self._events[read][1]
 
-    async def _read_now(self, read: Read) -> ReadResult:
+    async def _read_now(self, read: _ApiRead) -> ReadResult:
         try:
             return ReadResult(_now(), await self._read_value(read))
         except ApiError as error:
             return ReadResult(_now(), None, Failure(error.code, error.reason, error.message, _now()))
 
-    async def _read_value(self, read: Read) -> Any:
+    async def _read_value(self, read: _ApiRead) -> Any:
         match read:
             case GetLive(ref):
                 return await self.client.get(ref)

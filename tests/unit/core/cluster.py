@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from typing import Any, assert_never
 
 from rondo.core import names
 from rondo.core.conditions import timestamp
+from rondo.core.expressions import ExpressionError, evaluate
 from rondo.core.intervals import format_intervals, parse_intervals
 from rondo.core.pipeline.planner import observe_pipeline, pipeline_of_run, plan_pipeline
 from rondo.core.plan import (
@@ -23,6 +25,7 @@ from rondo.core.plan import (
     Apply,
     Create,
     Delete,
+    Evaluate,
     EventDraft,
     EventsAbout,
     Failure,
@@ -319,9 +322,15 @@ class Operator:
         self.cluster.writes.append(what)
 
     def _read(self, key: Key, reads: Iterable[Read]) -> None:
-        results = {read: ReadResult(self.cluster.now, self._value(read)) for read in reads}
+        results = {read: self._result(read) for read in reads}
         memory = self.memories[key]
         self.memories[key] = Memory(memory.failures, {**memory.reads, **results}, memory.created)
+
+    def _result(self, read: Read) -> ReadResult:
+        try:
+            return ReadResult(self.cluster.now, self._value(read))
+        except ExpressionError as error:
+            return ReadResult(self.cluster.now, None, Failure(0, "ExpressionError", str(error), self.cluster.now))
 
     def _value(self, read: Read) -> Any:
         match read:
@@ -335,6 +344,8 @@ class Operator:
                 )
             case EventsAbout():
                 return ()
+            case Evaluate(text, variables):
+                return evaluate(text, json.loads(variables))
             case _:
                 assert_never(read)
 

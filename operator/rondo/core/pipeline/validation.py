@@ -31,6 +31,9 @@ Check = Callable[[Wiring], Iterable[Problem]]
 RUN_FIELDS: Final = ("name", "namespace", "uid")
 """What `$(run.…)` can name; stages of `finally` also `state`."""
 
+EXPRESSIONS_LIMIT: Final = 65_536
+"""Characters of all expressions of a pipeline: to compile more would keep the operator from other work."""
+
 VARIABLES: Final = ("params", "stages", "run")
 """The variables of expressions."""
 
@@ -269,6 +272,11 @@ def _dangling_item(stage: Stage, rest: list[str]) -> str:
 
 
 def _expressions(wiring: Wiring) -> Iterable[Problem]:
+    size = sum(len(each.text) for stage in wiring.stages.values() for each in expressions_of(stage))
+    if size > EXPRESSIONS_LIMIT:
+        words = f"its expressions have {size} characters in all; {EXPRESSIONS_LIMIT} are allowed"
+        yield Problem("spec.stages", words)
+        return
     for name, stage in wiring.stages.items():
         for expression in expressions_of(stage, wiring.path(name)):
             yield from _expression(expression, wiring, name)

@@ -17,7 +17,7 @@ from rondo.api.pipelinerun import FanOut, PipelineRunStatus, RunState, StageStat
 from rondo.core import names
 from rondo.core.causes import DISRUPTIONS, describe
 from rondo.core.durations import parse_duration, parse_time
-from rondo.core.expressions import ExpressionError, evaluate_bool
+from rondo.core.expressions import ExpressionError
 from rondo.core.pipeline.wiring import Tie, Wiring
 from rondo.core.plan import MergePatch, Object, Plan, Ref, StatusKind
 from rondo.core.resources import PIPELINE_RUN
@@ -164,11 +164,14 @@ class Round:
         if text is None:
             return None
         try:
-            if evaluate_bool(text, view.values.for_expression(text)):
-                return None
+            answer = view.values.decide(text)
         except ExpressionError as error:
             words = f"when: {text}: {error}"
             return Step(end(view.status, StageState.FAILED, "ExpressionError", words, at=self.now))
+        if answer is True:
+            return None
+        if answer is not False:
+            return Step(view.status, reads=() if answer is None else (answer,))
         return Step(end(view.status, StageState.SKIPPED, "WhenFalse", f"when is false: {text}", at=self.now))
 
     def _plan_stop(self, view: StageView, stop: Stop) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,10 +11,10 @@ from typing import Any
 from rondo.api.base import Json
 from rondo.api.pipelinerun import PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import names
-from rondo.core.expressions import cel_name, stages_in
+from rondo.core.expressions import SMALL, ExpressionError, as_bool, cel_name, cost_of, evaluate_bool, paths_in
 from rondo.core.items import Item
 from rondo.core.pipeline.wiring import Wiring
-from rondo.core.plan import GetLive, Memory, Object, Read, ReadResult, Ref
+from rondo.core.plan import PENDING, Evaluate, GetLive, Memory, Object, Read, ReadResult, Ref
 from rondo.core.references import Lookup, Path, UnresolvedError
 from rondo.core.resources import CONTROLLER_REVISION, PIPELINE
 from rondo.core.settings import PlannerSettings
@@ -166,12 +167,33 @@ class Values:
         fields = {key: self.snapshot.run["metadata"][key] for key in ("name", "namespace", "uid")}
         return {**fields, "state": self.state} if self.state else fields
 
+    def decide(self, text: str) -> bool | Evaluate | None:
+        """Give the value of an expression, the read that gives it if it may take long, or None while that goes on.
+
+        Raises:
+            ExpressionError: It has no value, or is no bool.
+        """
+        variables = self.for_expression(text)
+        if cost_of(text, variables) <= SMALL:
+            return evaluate_bool(text, variables)
+        read = Evaluate(text, json.dumps(variables, separators=(",", ":")))
+        found = self.snapshot.memory.reads.get(read)
+        if found is None:
+            return read
+        if found.error is None:
+            return as_bool(found.value)
+        if found.error.reason == PENDING:
+            return None
+        raise ExpressionError(found.error.message)
+
     def for_expression(self, text: str) -> dict[str, Any]:
         """Give the variables of a CEL expression: `params`, `run`, and of `stages` those that it refers to."""
-        wanted = {word for word, _, _ in stages_in(text)}
+        paths = paths_in(text)
+        params = {path[1] for path in paths if path[0] == "params"}
+        wanted = {path[1] for path in paths if path[0] == "stages"}
         stages = {cel_name(name): name for name in self.stages}
         return {
-            "params": dict(self.params),
+            "params": {name: value for name, value in self.params.items() if name in params},
             "stages": {word: self._variables(self.stages[stages[word]]) for word in wanted if word in stages},
             "run": self.run,
         }
