@@ -35,6 +35,7 @@ _STRING: Final = re.compile(
 )
 _MACRO: Final = re.compile(r"\.\s*(all|exists_one|exists|map|filter)\s*\(")
 _PATH: Final = re.compile(r"(?<![\w.])(params|run|stages)((?:\s*\.\s*[A-Za-z_]\w*+(?!\s*\())+)")
+_BOUND: Final = re.compile(r"\.\s*(?:all|exists_one|exists|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _LENGTHS: Final = {"params": 2, "run": 2, "stages": 4}
 """Parts of a path that name something; what follows is within a value."""
 
@@ -138,6 +139,11 @@ def stages_in(text: str) -> set[tuple[str, str, str]]:
     """Find what an expression refers to as `stages.NAME.PART.KEY`, with `_` for hyphens; parts may be empty."""
     padded = ((*path[1:], "", "") for path in paths_in(text) if path[0] == "stages")
     return {(name, part, key) for name, part, key, *_ in padded}
+
+
+def bound_in(text: str) -> set[str]:
+    """Find the variables that the comprehensions of an expression declare."""
+    return set(_BOUND.findall(_without_strings(text)))
 
 
 def is_opaque(text: str, variable: str) -> bool:

@@ -293,7 +293,7 @@ def _expression(expression: Expression, wiring: Wiring, stage: str) -> Iterable[
         wrong = _dangling(_with_hyphens(path, wiring), wiring, stage)
         if wrong:
             yield Problem(expression.where, wrong)
-    for variable in sorted(set(program.variables())):
+    for variable in sorted(set(program.variables()) - expressions.bound_in(text)):
         if variable not in VARIABLES:
             yield Problem(expression.where, f"there is no {variable}{nearest(variable, VARIABLES)}")
         elif expressions.is_opaque(text, variable):

@@ -112,6 +112,10 @@ def test_what_is_refused(stages: tuple[dict[str, Any], ...], fields: dict[str, A
         ((gate("ok", "params.deep"), deploy("release", needs=["ok"])), {"params": FLAG}),
         ((job("a"),), {"finally_": [deploy("undo")], "params": FLAG}),
         ((job("a", when="params.deep || 'stages' == run.name"),), {"params": FLAG}),
+        (
+            (job("a", when="params.l.exists(x, params.l.filter(y, y > x).size() > 0)"),),
+            {"params": [{"name": "l", "type": "array", "default": [1]}]},
+        ),
     ],
 )
 def test_what_is_accepted(stages: tuple[dict[str, Any], ...], fields: dict[str, Any]) -> None:
