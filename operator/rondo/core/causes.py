@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from signal import Signals
+from typing import Any, Final, overload
 
 from rondo.artifacts.errors import ExitCode
 from rondo.core.conditions import shorten
 from rondo.core.plan import Object
+from rondo.core.remedies import with_remedy
 
 LOG_LIMIT: Final = 512
 """Characters of a container's last words that go into a message."""
@@ -92,6 +94,18 @@ _FETCH_CODES: Final[Mapping[int | None, Reason]] = {
 }
 """What the exit codes of `fetch` mean, where it is not that an input is missing."""
 
+_BESIDE_THE_POINT: Final = re.compile(r"\. (no new claims to deallocate.*|preemption: .*|not found)$")
+"""How the scheduler ends its message: what it found out about preemption and resource claims, even if none is used."""
+
+_EVENT_REASONS: Final[Mapping[str, Reason]] = {
+    "FailedMount": Reason.VOLUME,
+    "FailedAttachVolume": Reason.VOLUME,
+    "FailedMapVolume": Reason.VOLUME,
+    "FailedCreatePodSandBox": Reason.STARTING,  # the node's trouble, not the spec's
+    "NodeNotReady": Reason.NODE_LOST,
+}
+"""What Events about a pod that has not started mean; all else is told of the spec."""
+
 _START_ERRORS: Final = frozenset({"StartError", "ContainerCannotRun"})
 _NODE_LOST: Final = frozenset({"NodeLost", "NodeShutdown", "Terminated", "Shutdown"})
 _DISRUPTION_TARGETS: Final = {
@@ -109,7 +123,19 @@ def why_waiting(pod: Object) -> Cause | None:
     Args:
         pod: A core/v1 Pod. Its phase should be Pending or Running.
     """
-    return _unscheduled(pod) or _held_container(pod) or _unready(pod)
+    return _with_remedy(silent_node(pod) or _unscheduled(pod) or _held_container(pod) or _unready(pod))
+
+
+def silent_node(pod: Object) -> Cause | None:
+    """Give the cause if the pod's node does not answer, else None; the pod may still be at work there.
+
+    The node controller then takes back that the pod is ready, without a reason, while its containers stay as the
+    kubelet last told.
+    """
+    ready, containers = _condition(pod, "Ready") or {}, _condition(pod, "ContainersReady") or {}
+    if (ready.get("status"), containers.get("status")) != ("False", "True") or ready.get("reason"):
+        return None
+    return Cause(Reason.NODE_LOST, f"{describe(pod)}: its node {_node(pod)}does not answer")
 
 
 def fatal_wait(cause: Cause, pod: Object) -> bool:
@@ -120,7 +146,7 @@ def fatal_wait(cause: Cause, pod: Object) -> bool:
 
 def why_failed(pod: Object) -> Cause:
     """Say why a pod of phase Failed failed: disruption first, then the first container that ended badly."""
-    return disruption(pod) or _rejected(pod) or _failed_container(pod) or _unknown_failure(pod)
+    return disruption(pod) or _with_remedy(_rejected(pod) or _failed_container(pod) or _unknown_failure(pod))
 
 
 def disruption(pod: Object) -> Cause | None:
@@ -128,6 +154,10 @@ def disruption(pod: Object) -> Cause | None:
 
     The DisruptionTarget condition is the API's word for it; `status.reason` is the kubelet's own, older one.
     """
+    return _with_remedy(_disruption(pod))
+
+
+def _disruption(pod: Object) -> Cause | None:
     target = _condition(pod, "DisruptionTarget")
     if target and target.get("status") == "True":
         reason = _DISRUPTION_TARGETS.get(target.get("reason", ""), Reason.EVICTED)
@@ -150,9 +180,8 @@ def from_events(pod: Object, events: Iterable[Object]) -> Cause | None:
     last = next((e for e in reversed(list(events)) if e.get("type") == "Warning"), None)
     if last is None:
         return None
-    volume = last.get("reason") in {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
-    reason = Reason.VOLUME if volume else Reason.CONFIG_ERROR
-    return Cause(reason, f"{describe(pod)} cannot start: {_one_line(last.get('message', ''))}")
+    reason = _EVENT_REASONS.get(last.get("reason", ""), Reason.CONFIG_ERROR)
+    return _with_remedy(Cause(reason, f"{describe(pod)} cannot start: {_one_line(last.get('message', ''))}"))
 
 
 def creation_failure(events: Iterable[Object]) -> Cause | None:
@@ -162,13 +191,13 @@ def creation_failure(events: Iterable[Object]) -> Cause | None:
         events: core/v1 Events about the Job, oldest first.
     """
     last = next((e for e in reversed(list(events)) if e.get("reason") == "FailedCreate"), None)
-    return refusal(_one_line(last.get("message", ""))) if last is not None else None
+    return None if last is None else refusal(_one_line(last.get("message", "")).removeprefix("Error creating: "))
 
 
 def refusal(message: str) -> Cause:
     """Classify the API server's words when it refuses to create a pod or another object."""
     reason = Reason.QUOTA if "quota" in message else Reason.ADMISSION_DENIED
-    return Cause(reason, shorten(message, LOG_LIMIT))
+    return _with_remedy(Cause(reason, shorten(message, LOG_LIMIT)))
 
 
 def describe(pod: Object) -> str:
@@ -176,11 +205,24 @@ def describe(pod: Object) -> str:
     return f"pod {pod['metadata']['name']}"
 
 
+@overload
+def _with_remedy(cause: Cause) -> Cause: ...
+@overload
+def _with_remedy(cause: Cause | None) -> Cause | None: ...
+def _with_remedy(cause: Cause | None) -> Cause | None:
+    return cause and replace(cause, message=with_remedy(cause.reason, cause.message))
+
+
+def _node(pod: Object) -> str:
+    name = pod.get("spec", {}).get("nodeName")
+    return f"{name} " if name else ""
+
+
 def _unscheduled(pod: Object) -> Cause | None:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled is None or scheduled.get("status") != "False":
         return None
-    words = _one_line(scheduled.get("message", "")) or "no node fits"
+    words = _BESIDE_THE_POINT.sub("", _one_line(scheduled.get("message", ""))) or "no node fits"
     return Cause(Reason.UNSCHEDULABLE, f"{describe(pod)} {Reason.UNSCHEDULABLE}: {words}")
 
 
@@ -264,7 +306,15 @@ def _why_ended(ended: Mapping[str, Any]) -> Cause:
         return Cause(Reason.OOM_KILLED, "killed for memory: it needed more than resources.limits.memory", code)
     if ended.get("reason") in _START_ERRORS:
         return Cause(Reason.CONFIG_ERROR, f"cannot start: {_start_error(ended.get('message', ''))}", code)
-    return Cause(Reason.USER_ERROR, f"exit code {code}" + (f": {words}" if words else ""), code)
+    return Cause(Reason.USER_ERROR, f"exit code {code}{_signal(code)}" + (f": {words}" if words else ""), code)
+
+
+def _signal(code: int) -> str:
+    """Name the signal that an exit code stands for by the custom of shells and runtimes: ` (SIGSEGV)` for 139."""
+    try:
+        return f" ({Signals(code - 128).name})"
+    except ValueError:
+        return ""
 
 
 def _unknown_failure(pod: Object) -> Cause:
@@ -306,6 +356,7 @@ def _one_line(message: str) -> str:
 
 
 def _start_error(message: str) -> str:
-    """The part of containerd's chain of errors that a person can act on: what stands after the last `exec:`."""
-    found = re.search(r"(exec: .*?)(?:: unknown)?$", _one_line(message))
-    return found.group(1) if found else _one_line(message)
+    """The part of containerd's chain of errors that a person can act on, which is its end."""
+    text = _one_line(message).removesuffix(": unknown")
+    found = re.search(r"(?:start container process|runc create failed): (?:.*(?=exec: ))?(.*)$", text)
+    return found.group(1) if found else text

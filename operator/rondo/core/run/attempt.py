@@ -135,13 +135,21 @@ def _unfinished(pod: Object) -> Verdict:
         return Held(Cause(Reason.NODE_LOST, f"{causes.describe(pod)}: its node does not answer"), pod)
     stopped = causes.disruption(pod)
     if _main_state(pod, "running") is not None:
-        said = Runs(f"{causes.describe(pod)} is running")
-        return said if stopped is None else Runs(f"{stopped.message}; waiting for its end", stopped.reason.value)
+        return _running(pod, stopped)
     if _main_state(pod, "terminated") is not None:
         stores = any(s["name"] == "push" for s in pod["status"].get("initContainerStatuses", ()))
         return Runs(f"{causes.describe(pod)} has ended{' and stores its outputs' if stores else ''}")
     cause = stopped or causes.why_waiting(pod) or Cause(Reason.STARTING, f"{causes.describe(pod)} is starting")
     return Held(cause, pod, stuck=causes.fatal_wait(cause, pod))
+
+
+def _running(pod: Object, stopped: Cause | None) -> Runs:
+    if stopped is not None:
+        return Runs(f"{stopped.message}; waiting for its end", stopped.reason.value)
+    silent = causes.silent_node(pod)
+    if silent is not None:
+        return Runs(f"{silent.message}; it may still be running", silent.reason.value)
+    return Runs(f"{causes.describe(pod)} is running")
 
 
 def _by_itself(pod: Object, cause: Cause) -> bool:
