@@ -414,7 +414,11 @@ class ForEach(Model):
     ] = None
     items_from: Annotated[
         str | None,
-        Field(max_length=1024, description="A reference to a list: a param, or a result of another stage."),
+        Field(
+            max_length=1024,
+            description="A reference to a list, a param or a result of another stage; or to an output of another stage "
+            "that is a file of JSON lines.",
+        ),
     ] = None
     matrix: Annotated[
         dict[str, AnyJson] | None,

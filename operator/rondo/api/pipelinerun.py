@@ -141,6 +141,7 @@ class StoredOutput(StatusModel):
     uri: Annotated[str, Field(description="Where it is.")]
     digest: Annotated[str, Field(description="`sha256:…` over its files.")]
     size: Annotated[int, Field(description="Bytes.")] = 0
+    lines: Annotated[int | None, Field(description="Lines of JSON, where a fan-out takes its items from them.")] = None
 
 
 class PerItem(StrEnum):

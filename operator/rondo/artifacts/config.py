@@ -8,13 +8,19 @@ The operator's renderer writes it by `Config.to_json`; the container reads it by
                    "digest": "sha256:9f86…"},
                   {"what": "input /base", "uri": "s3://lake/base", "path": "/rondo/inputs/1"}],
       "outputs": [{"name": "model", "path": "/out/model",
-                   "uri": "pvc://rondo-artifacts/digits/6a1e/train-1/model"}]
+                   "uri": "pvc://rondo-artifacts/digits/6a1e/train-1/model"}],
+      "item":    {"uri": "pvc://rondo-artifacts/digits/6a1e/split-1/shards", "digest": "sha256:77ab…",
+                  "path": "/rondo/item/item.json", "indexes": "0-3,7"},
+      "gathered": [{"what": "input /models", "path": "/rondo/gathered/0", "output": "model", "name": "model",
+                    "total": 12, "records": "/rondo/records/0"}]
     }
 
 `claims` gives, for each claim that a URI names, the path at which this container has the whole claim mounted. `inputs`
 matter to `fetch` and `verify`, `outputs` to `push`; either may be left out, and so may `what` and `digest` of an input.
 An input from a bucket is downloaded to its `path`; how to reach the bucket stands in the environment (see `bucket`).
-Unknown fields are refused: an operator and an image that do not fit say so.
+`item` is the file of JSON lines of which this pod has one, and `gathered` are outputs of all items of a fan-out: both
+matter to `fetch`. An output with `lines` is such a file. Unknown fields are refused: an operator and an image that do
+not fit say so.
 """
 
 from __future__ import annotations
@@ -65,11 +71,51 @@ class Output:
         name: Name of the output.
         path: Absolute path in this container, the same as in the user's.
         uri: Where to store it.
+        lines: Whether it is a file of JSON lines that are to be counted.
     """
 
     name: str
     path: str
     uri: str
+    lines: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The line of a file that is the item of this pod.
+
+    Attributes:
+        uri: Where the file is stored.
+        digest: Digest that its manifest has to state.
+        path: File that gets the line.
+        indexes: The items that this Job works on, such as `0-17,20`; RONDO_INDEX counts through them.
+    """
+
+    uri: str
+    digest: str
+    path: str
+    indexes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """An output of all items of a fan-out.
+
+    Attributes:
+        what: What to call it in messages, such as `input /models`.
+        path: Folder that gets a folder for each item, and the index.
+        output: Name of the output.
+        name: What the output is called in the folder of its item.
+        total: Number of items.
+        records: Folder with a file for each item that succeeded, named by its index; None if there is none.
+    """
+
+    what: str
+    path: str
+    output: str
+    name: str
+    total: int
+    records: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +126,15 @@ class Config:
         claims: Path at which each PersistentVolumeClaim is mounted, by its name.
         inputs: What `fetch` and `verify` look for.
         outputs: What `push` stores.
+        item: The item that `fetch` picks for this pod.
+        gathered: What `fetch` gathers from all items of a fan-out.
     """
 
     claims: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
+    item: Item | None = None
+    gathered: tuple[Gathered, ...] = ()
 
     def to_json(self) -> str:
         """Write the document."""
@@ -99,10 +149,13 @@ class Config:
         """
         try:
             fields: dict[str, Any] = json.loads(text)
+            item = fields.pop("item", None)
             return cls(
                 claims=dict(fields.pop("claims", {})),
-                inputs=tuple(Input(**item) for item in fields.pop("inputs", ())),
-                outputs=tuple(Output(**item) for item in fields.pop("outputs", ())),
+                inputs=tuple(Input(**each) for each in fields.pop("inputs", ())),
+                outputs=tuple(Output(**each) for each in fields.pop("outputs", ())),
+                item=None if item is None else Item(**item),
+                gathered=tuple(Gathered(**each) for each in fields.pop("gathered", ())),
                 **fields,
             )
         except (AttributeError, TypeError, ValueError) as error:
@@ -110,5 +163,5 @@ class Config:
 
 
 def _known(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Leave out what is not known, so that images which do not know a field take documents without it."""
-    return {name: value for name, value in fields if value is not None}
+    """Leave out what is not said, so that images which do not know a field take documents without it."""
+    return {name: value for name, value in fields if value is not None and value is not False and value != ()}

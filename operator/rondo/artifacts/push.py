@@ -8,27 +8,30 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from rondo.artifacts import lines
 from rondo.artifacts.config import Config, Output
 from rondo.artifacts.digest import Summary
 from rondo.artifacts.errors import ArtifactError
 from rondo.artifacts.hints import instead
+from rondo.artifacts.report import Stored
 from rondo.artifacts.store import open_store
 from rondo.artifacts.tree import Kind
 
 
-def store_outputs(config: Config) -> dict[str, Summary]:
+def store_outputs(config: Config) -> dict[str, Stored]:
     """Store all outputs and give what was stored, by name.
 
     Nothing is stored if one of them is missing: the attempt has failed then, and copying the others would only take
     time.
 
     Raises:
-        ArtifactError: An output is missing or cannot be stored.
+        ArtifactError: An output is missing or cannot be stored, or its lines are not JSON.
     """
     problems = [f"output {output.name}: {why}" for output in config.outputs if (why := _missing(Path(output.path)))]
     if problems:
         raise ArtifactError("; ".join(problems))
-    return {output.name: _store(output, config) for output in config.outputs}
+    counted = {o.name: lines.count(Path(o.path), f"output {o.name}") for o in config.outputs if o.lines}
+    return {output.name: Stored(_store(output, config), counted.get(output.name)) for output in config.outputs}
 
 
 def _missing(path: Path) -> str | None:

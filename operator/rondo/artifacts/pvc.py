@@ -42,8 +42,11 @@ class PvcStore:
         """Take the path at which each claim is mounted, by its name."""
         self._claims = {claim: Path(path) for claim, path in claims.items()}
 
-    def provide(self, wanted: Input) -> None:
+    def provide(self, wanted: Input) -> Path:
         """See that an artifact exists, can be read and, if a digest is given, that its manifest states that one.
+
+        Returns:
+            Where it is on the mounted claim.
 
         Raises:
             ArtifactError: It does not exist on the claim, cannot be read, is incomplete or is another.
@@ -59,6 +62,7 @@ class PvcStore:
         except OSError as error:
             message = f"{wanted.what} {wanted.uri} cannot be read: {_explain(error)}"
             raise ArtifactError(message, classify(error)) from error
+        return path
 
     def put(self, output: Output) -> Summary:
         """Store a file or directory and its manifest; what an earlier try left in its place is replaced.

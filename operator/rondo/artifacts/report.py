@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,19 +42,39 @@ def cut(message: str) -> str:
     return content[: MAX_MESSAGE - 3].decode(errors="ignore") + "…"
 
 
-def outputs_message(stored: Mapping[str, Summary]) -> str:
-    """Give what `push` reports: `{"outputs": {NAME: {"digest": …, "size": BYTES, "files": NUMBER}}}`.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What `push` has stored.
+
+    Attributes:
+        summary: What is known of it.
+        lines: Number of its lines of JSON, where they are counted.
+    """
+
+    summary: Summary
+    lines: int | None = None
+
+
+def outputs_message(stored: Mapping[str, Stored]) -> str:
+    """Give what `push` reports: `{"outputs": {NAME: {"digest": …, "size": BYTES, "files": NUMBER, "lines": NUMBER}}}`.
 
     Size and number are left out where many outputs with long names would exceed the limit of a message; the digests
     always fit (16 outputs with names of 63 letters take 2.5 kB).
     """
-    full = {name: {"digest": one.digest, "size": one.size, "files": one.files} for name, one in stored.items()}
-    message = _compact(full)
+    message = _compact({name: _needed(one) | _more(one.summary) for name, one in stored.items()})
     if len(message) <= MAX_MESSAGE:
         return message
-    message = _compact({name: {"digest": one.digest} for name, one in stored.items()})
+    message = _compact({name: _needed(one) for name, one in stored.items()})
     assert len(message) <= _MAX_OUTPUTS, message  # noqa: S101 (the limits of the API see to it)
     return message
+
+
+def _needed(one: Stored) -> dict[str, Any]:
+    return {"digest": one.summary.digest, **({} if one.lines is None else {"lines": one.lines})}
+
+
+def _more(summary: Summary) -> dict[str, Any]:
+    return {"size": summary.size, "files": summary.files}
 
 
 def _compact(outputs: Mapping[str, Any]) -> str:

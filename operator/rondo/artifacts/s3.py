@@ -34,8 +34,11 @@ _LOOKED_AT: Final = 1000
 class S3Store:
     """The buckets that the credentials of this container reach."""
 
-    def provide(self, wanted: Input) -> None:
+    def provide(self, wanted: Input) -> Path:
         """Download an artifact and verify it against its manifest, if it has one.
+
+        Returns:
+            Where it has been downloaded to.
 
         Raises:
             ArtifactError: It does not exist, cannot be read, is incomplete or is another.
@@ -51,6 +54,7 @@ class S3Store:
                 raise _missing(bucket, key)
             with Progress(f"fetching {wanted.what}") as progress:
                 _download(Download(bucket, key, progress), Path(wanted.path), alone, expected)
+        return Path(wanted.path)
 
     def put(self, output: Output) -> Summary:
         """Store a file or directory and its manifest; what an earlier try left in its place is replaced.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from rondo.artifacts.config import S3_SCHEME, SCHEME, Config, Input, Output
@@ -13,8 +14,8 @@ from rondo.artifacts.pvc import PvcStore
 class Store(Protocol):
     """Holds artifacts by URI."""
 
-    def provide(self, wanted: Input) -> None:
-        """See that an artifact is there for the container to read, and is the one expected.
+    def provide(self, wanted: Input) -> Path:
+        """See that an artifact is there for the container to read, is the one expected, and give where it is.
 
         Raises:
             ArtifactError: It does not exist, cannot be read or is another.

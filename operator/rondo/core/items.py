@@ -11,7 +11,7 @@ from rondo.api.base import Json
 from rondo.api.pipeline import MAX_ITEMS, ForEach, Stage
 from rondo.api.pipelinerun import PerItem
 from rondo.core.pipeline.wiring import references_of
-from rondo.core.references import Lookup, Path, UnresolvedError, replace, text_of
+from rondo.core.references import Lookup, Path, UnresolvedError, replace, text_of, whole
 
 MAX_JOBS: Final = 1000
 """Items that can have a Job each; more have to be indexes of one Job."""
@@ -64,8 +64,25 @@ def expand(for_each: ForEach, lookup: Lookup) -> list[Json]:
     """
     if for_each.matrix is not None:
         return _combine(for_each.matrix, for_each.exclude, lookup)
+    file = file_of(for_each)
+    if file is not None:
+        return _lines_of(file, lookup)
     source = for_each.items if for_each.items is not None else for_each.items_from
     return _as_list(replace(source, lookup), "forEach.itemsFrom")
+
+
+def file_of(for_each: ForEach) -> Path | None:
+    """Give the path of the output whose JSON lines are the items, or None if they are known by value."""
+    path = whole(for_each.items_from or "")
+    return path if path is not None and path[0] == "stages" and path[2:3] == ("outputs",) else None
+
+
+def _lines_of(file: Path, lookup: Lookup) -> list[Json]:
+    """Give what is known of the lines of a file that only the pods read: their numbers, from 1."""
+    lines = lookup((*file, "lines"))
+    if not isinstance(lines, int):
+        raise ItemsError(f"forEach.itemsFrom: nobody has counted the lines of $({'.'.join(file)})")
+    return [{"line": number} for number in range(1, lines + 1)]
 
 
 def mode_of(stage: Stage) -> PerItem:

@@ -72,6 +72,12 @@ def find(value: Json, where: str = "") -> Iterator[Found]:
             return
 
 
+def whole(text: str) -> Path | None:
+    """Give the path of a text that is one reference and nothing else, or None."""
+    found = _REFERENCE.fullmatch(text)
+    return None if found is None or found["escape"] else _parts(found)
+
+
 def replace(value: Json, lookup: Lookup) -> Json:
     """Replace all references in a JSON value.
 
@@ -128,9 +134,9 @@ def in_shell_text(command: list[str]) -> Iterator[tuple[int, Found]]:
 
 
 def _replace_scalar(text: str, lookup: Lookup) -> Json:
-    whole = _REFERENCE.fullmatch(text)
-    if whole and not whole["escape"]:
-        return lookup(_parts(whole))
+    alone = whole(text)
+    if alone is not None:
+        return lookup(alone)
 
     def put(found: re.Match[str]) -> str:
         return found[0][1:] if found["escape"] else text_of(lookup(_parts(found)))

@@ -13,7 +13,7 @@ import pytest
 
 from rondo.artifacts.digest import Summary, digest_of
 from rondo.artifacts.errors import ExitCode
-from rondo.artifacts.report import MAX_MESSAGE, outputs_message
+from rondo.artifacts.report import MAX_MESSAGE, Stored, outputs_message
 from rondo.artifacts.tree import Kind
 from tests.unit.artifacts.places import Place, without_rights
 
@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_named(place: Place) -> None:
 
 
 def test_message_drops_sizes_rather_than_digests() -> None:
-    few = {f"output{n}": Summary(Kind.FILE, "sha256:" + "0" * 64, 10**12, 10**6) for n in range(4)}
+    few = {f"output{n}": Stored(Summary(Kind.FILE, "sha256:" + "0" * 64, 10**12, 10**6)) for n in range(4)}
     many = {f"{'o' * 61}{n:02}": one for n, one in enumerate(list(few.values()) * 4)}
     assert len(outputs_message(few)) <= MAX_MESSAGE
     assert json.loads(outputs_message(few))["outputs"]["output0"]["size"] == 10**12

@@ -18,7 +18,6 @@ from typing import Any, assert_never
 from rondo.core import names
 from rondo.core.conditions import timestamp
 from rondo.core.expressions import ExpressionError, evaluate
-from rondo.core.intervals import format_intervals, parse_intervals
 from rondo.core.pipeline.planner import observe_pipeline, pipeline_of_run, plan_pipeline
 from rondo.core.plan import (
     Action,
@@ -47,6 +46,7 @@ from rondo.core.run.item_index import INDEX_LABEL
 from rondo.core.run.planner import plan_run
 from rondo.core.settings import PlannerSettings
 from rondo.core.view import Key
+from rondo.intervals import format_intervals, parse_intervals
 
 NAMESPACE = "team"
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)

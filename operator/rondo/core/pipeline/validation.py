@@ -19,7 +19,7 @@ from rondo.api.pipelinerun import PerItem
 from rondo.core import expressions, references
 from rondo.core.artifacts import parse_uri
 from rondo.core.graph import nearest
-from rondo.core.items import ItemsError, allowed_failures, mode_of
+from rondo.core.items import ItemsError, allowed_failures, file_of, mode_of
 from rondo.core.pipeline import params
 from rondo.core.pipeline.wiring import Expression, Tie, Wiring, expressions_of, references_of, wire
 from rondo.core.problems import Problem, from_validation_error
@@ -127,16 +127,25 @@ def _of_item(found: Found, stage: Stage, base: str, wiring: Wiring) -> str:
     """Check references to the item, and to a fan-out where one value is wanted; all others as usual."""
     path, field = found.path, found.where.removeprefix(base)
     if path[0] == "item":
-        if stage.for_each is None:
-            return "only a stage with forEach has items"
-        if field.startswith(".forEach"):
-            return "the items themselves cannot refer to an item"
-        known = _item_keys(stage.for_each)
-        return "" if known is None or path[1] in known else f"an item has only {', '.join(sorted(known))}"
+        return _of_own_item(path, field, stage.for_each)
     wrong = _dangling(path, wiring, stage.name)
-    if not wrong and path[0] == "stages" and path[2] == "outputs" and wiring.stages[path[1]].for_each is not None:
-        return f"each item of {path[1]} has one: write stages.{path[1]}.best.outputs.{path[3]} for the best"
-    return wrong
+    if wrong or path[0] != "stages" or path[2] != "outputs" or wiring.stages[path[1]].for_each is None:
+        return wrong
+    if field.startswith(".inputs[") and any(str(found) == each.from_ for each in stage.inputs):
+        return ""
+    words = f"each item of {path[1]} has one: write stages.{path[1]}.best.outputs.{path[3]} for the best"
+    return f"{words}, or take all of them as an input" if stage.job is not None else words
+
+
+def _of_own_item(path: references.Path, field: str, for_each: ForEach | None) -> str:
+    if for_each is None:
+        return "only a stage with forEach has items"
+    if field.startswith(".forEach"):
+        return "the items themselves cannot refer to an item"
+    if file_of(for_each) is not None:
+        return "only the container reads the items, which are lines of a file: read the file $RONDO_ITEM"
+    known = _item_keys(for_each)
+    return "" if known is None or path[1] in known else f"an item has only {', '.join(sorted(known))}"
 
 
 def _item_keys(for_each: ForEach) -> set[str] | None:

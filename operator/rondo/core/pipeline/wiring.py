@@ -79,6 +79,13 @@ class Wiring:
         """Number of stages with forEach."""
         return sum(stage.for_each is not None for stage in self.stages.values())
 
+    @cached_property
+    def counted(self) -> frozenset[tuple[str, str]]:
+        """Stage and name of the outputs whose lines are the items of a fan-out."""
+        sources = (stage.for_each.items_from for stage in self.stages.values() if stage.for_each is not None)
+        paths = (references.whole(source or "") for source in sources)
+        return frozenset((p[1], p[3]) for p in paths if p is not None and len(p) == 4 and p[2] == "outputs")
+
     def path(self, name: str) -> str:
         """Give the field path of a stage; by name, since the order of the list means nothing."""
         return f"spec.{'finally' if name in self.final else 'stages'}[{name}]"

@@ -17,7 +17,6 @@ from rondo.api.pipeline import Job
 from rondo.api.pipelinerun import FanOut, StageState
 from rondo.core import causes
 from rondo.core.causes import Cause, Reason
-from rondo.core.intervals import format_intervals, parse_intervals
 from rondo.core.items import Item
 from rondo.core.plan import Object
 from rondo.core.run.attempt import Ended, Held, condition, judge_success
@@ -25,6 +24,7 @@ from rondo.core.run.job_stage import end_attempt, find_job, hold_job, place_of, 
 from rondo.core.run.records import Recorder
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import Step, update
+from rondo.intervals import format_intervals, parse_intervals
 
 INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
 """Label of the pods of an indexed Job, set by the Job controller since Kubernetes 1.28."""

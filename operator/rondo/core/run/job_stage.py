@@ -15,12 +15,11 @@ from typing import Final, assert_never
 from rondo.api.pipeline import Job, Retry
 from rondo.api.pipelinerun import Attempt, PerItem, StageState, StageStatus
 from rondo.core import artifacts, causes, names
-from rondo.core.artifacts import ArtifactStore, Place
+from rondo.core.artifacts import ArtifactStore, Place, parse_uri
 from rondo.core.causes import DISRUPTIONS, Cause, Reason
 from rondo.core.conditions import shorten, timestamp
 from rondo.core.durations import format_duration, parse_duration, parse_time
-from rondo.core.intervals import parse_intervals
-from rondo.core.items import ItemsError, allowed_failures, expand
+from rondo.core.items import ItemsError, allowed_failures, expand, file_of
 from rondo.core.plan import (
     Action,
     Create,
@@ -33,15 +32,17 @@ from rondo.core.plan import (
     Object,
     Ref,
 )
-from rondo.core.references import UnresolvedError
+from rondo.core.references import UnresolvedError, whole
 from rondo.core.render.container import resolve
-from rondo.core.render.job import AttemptContext, Indexed, build_items, build_job, workspace_claim
+from rondo.core.render.context import AttemptContext, Gathering, Indexed, Lines
+from rondo.core.render.job import build_items, build_job, workspace_claim
 from rondo.core.render.memory import raise_memory
 from rondo.core.resources import CONFIG_MAP, JOB, PERSISTENT_VOLUME_CLAIM, POD
 from rondo.core.run.attempt import Done, Ended, Held, Runs, judge
 from rondo.core.run.retry import Again, GiveUp, decide, policy_of
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import WORDS_LIMIT, Step, end, update
+from rondo.intervals import parse_intervals
 
 KEPT_ATTEMPTS: Final = 5
 """So many ended attempts stand in status; the counts tell of the others."""
@@ -73,8 +74,8 @@ def plan_job(view: StageView, job: Job, now: datetime) -> Step:
 
 def _begin(view: StageView, job: Job, now: datetime, *, number: int) -> Step:
     """Write down the intent of an attempt and create its Job after that."""
-    context = _context(view, number)
     try:
+        context = _context(view, number)
         body = build_job(context, job)
         items = _items(view, context)
     except (UnresolvedError, ItemsError, ValueError) as error:
@@ -97,7 +98,7 @@ def _begin(view: StageView, job: Job, now: datetime, *, number: int) -> Step:
 def _items(view: StageView, context: AttemptContext) -> tuple[Create, ...]:
     """Give what creates the ConfigMap with the items of an indexed Job."""
     fan, for_each = view.status.fan_out, view.wiring.stages[view.name].for_each
-    if context.indexed is None or fan is None or for_each is None:
+    if context.indexed is None or not isinstance(context.indexed.items, str) or fan is None or for_each is None:
         return ()
     values = expand(for_each, view.values.lookup)
     mine = [values[index] for index in sorted(parse_intervals(fan.indexes))]
@@ -111,9 +112,30 @@ def _indexed(view: StageView, number: int) -> Indexed | None:
     if fan is None or for_each is None or fan.per_item is not PerItem.INDEX:
         return None
     count = len(parse_intervals(fan.indexes))
-    name = names.child_name(view.snapshot.name, view.name, view.snapshot.uid, "items", number)
+    file = file_of(for_each)
+    if file is None:
+        items: str | Lines = names.child_name(view.snapshot.name, view.name, view.snapshot.uid, "items", number)
+    else:
+        stored = view.values.stages[file[1]].outputs[file[3]]
+        items = Lines(parse_uri(stored.uri), stored.digest, fan.indexes)
     may_fail = max(allowed_failures(for_each, fan.total) - fan.failed, 0)
-    return Indexed(count, name, for_each.parallelism or count, min(may_fail, count))
+    return Indexed(count, items, for_each.parallelism or count, min(may_fail, count))
+
+
+def _gathered(view: StageView) -> dict[str, Gathering]:
+    """Give the inputs that are outputs of all items of a fan-out, by the input's path."""
+    found = {}
+    for wanted in view.wiring.stages[view.name].inputs:
+        path = whole(wanted.from_) or ()
+        match path:
+            case ("stages", name, "outputs", key) if view.wiring.stages[name].for_each is not None:
+                fan = view.values.stages[name].fan_out
+                if fan is None:
+                    raise UnresolvedError(path, f"stage {name} has no items")
+                output = next(each for each in view.wiring.stages[name].outputs if each.name == key)
+                place = output.path.rstrip("/").rpartition("/")[2]
+                found[wanted.path] = Gathering(key, place, fan.total, fan.stored, fan.stored_in)
+    return found
 
 
 def _create(view: StageView, job: Job, now: datetime) -> Step:
@@ -344,6 +366,7 @@ def _context(view: StageView, number: int) -> AttemptContext:
         oom_kills=view.status.oom_kills,
         item=view.item,
         indexed=None if view.item is not None else _indexed(view, number),
+        gathered=_gathered(view),
     )
 
 

@@ -69,7 +69,7 @@ def read_outputs(stage: Stage, pod: Object, place: str) -> dict[str, StoredOutpu
 
 def _stored(uri: str, said: Mapping[str, Any]) -> StoredOutput:
     """Take in what push says of one output; where names are long it leaves the size out."""
-    return StoredOutput(uri=uri, digest=said["digest"], size=said.get("size", 0))
+    return StoredOutput(uri=uri, digest=said["digest"], size=said.get("size", 0), lines=said.get("lines"))
 
 
 def _declared(stage: Stage, values: Mapping[str, Json], where: str) -> dict[str, Json] | Cause:

@@ -204,6 +204,8 @@ class Values:
                 return results[key]
             case ["outputs", key] if key in stage.outputs:
                 return stage.outputs[key].uri
+            case ["outputs", key, "lines"] if key in stage.outputs:
+                return stage.outputs[key].lines
             case ["state"]:
                 return stage.state.value
             case [("best" | "stats" | "total" | "succeeded" | "failed" | "failedRatio"), *_]:
