@@ -43,7 +43,7 @@ def _run(command: str, environment: Mapping[str, str]) -> str:
     config = Config.from_json(environment[VARIABLE])
     match command:
         case "fetch" | "verify":
-            provide_inputs(config)
+            provide_inputs(config, environment)
             return ""
         case "push":
             return report.outputs_message(store_outputs(config))

@@ -43,8 +43,8 @@ class Place:
     def log(self) -> Path:
         return self.root / "termination-log"
 
-    def environment(self, *, inputs: tuple[Input, ...] = (), outputs: tuple[Output, ...] = ()) -> dict[str, str]:
-        config = Config(claims={"store": str(self.claim)}, inputs=inputs, outputs=outputs)
+    def environment(self, **config_fields: Any) -> dict[str, str]:
+        config = Config(claims={"store": str(self.claim)}, **config_fields)
         return {VARIABLE: config.to_json(), TERMINATION_LOG: str(self.log)}
 
     def output(self, name: str = "model") -> Output:

@@ -133,7 +133,7 @@ def store(step: Step, run: Object, stage: str, reads: Mapping[Read, ReadResult])
     if fan is None or not fan.sealed:
         return step
     metadata = run["metadata"]
-    base = fan.stored_in or names.child_name(metadata["name"], stage, metadata["uid"], "records") + "-"
+    base = fan.stored_in or records_base(run, stage)
     ref = Ref(CONFIG_MAP, metadata["namespace"], f"{base}{fan.stored}")
     found = reads.get(GetLive(ref))
     if found is None:
@@ -142,12 +142,17 @@ def store(step: Step, run: Object, stage: str, reads: Mapping[Read, ReadResult])
         dropped = {"records": {}, "sealed": False, "stored": fan.stored + 1, "stored_in": base}
         status = update(step.status, fan_out=fan.model_copy(update=dropped))
         return Step(status, step.actions, step.reads, step.events, 0.0)
-    create = Create(ref, build_config_map(run, stage, ref, fan.records))
+    create = Create(ref, owned_config_map(run, stage, ref, {key: _to_json(each) for key, each in fan.records.items()}))
     return Step(step.status, (*step.actions, create), step.reads, step.events, 0.2)
 
 
-def build_config_map(run: Object, stage: str, ref: Ref, records: Mapping[str, ItemRecord]) -> dict[str, Any]:
-    """Build the immutable ConfigMap of some records, an item a key."""
+def records_base(run: Object, stage: str) -> str:
+    """Give the names of the ConfigMaps with a stage's records but for the number at their end."""
+    return names.child_name(run["metadata"]["name"], stage, run["metadata"]["uid"], "records") + "-"
+
+
+def owned_config_map(run: Object, stage: str, ref: Ref, data: Mapping[str, str]) -> dict[str, Any]:
+    """Build the immutable ConfigMap of some records, written as JSON, an item a key."""
     metadata = run["metadata"]
     return {
         "apiVersion": "v1",
@@ -164,7 +169,7 @@ def build_config_map(run: Object, stage: str, ref: Ref, records: Mapping[str, It
             "ownerReferences": [names.owner_reference(run)],
         },
         "immutable": True,
-        "data": {index: _to_json(record) for index, record in records.items()},
+        "data": dict(data),
     }
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from rondo.api.base import Json
 from rondo.api.pipelinerun import PipelineRunStatus, StageState, StageStatus
+from rondo.core import names
 from rondo.core.graph import nearest
 from rondo.core.pipeline import validation
 from rondo.core.pipeline.wiring import wire
-from rondo.core.plan import GetLive, Object, Plan, Ref
+from rondo.core.plan import Create, GetLive, Object, Plan, Ref
 from rondo.core.resources import CONTROLLER_REVISION, PIPELINE_RUN
+from rondo.core.run import taken_items
 from rondo.core.run.snapshot import RunSnapshot
 
 TAKEN_OVER = "TakenOver"
@@ -30,7 +32,7 @@ class NotFrozenError(Exception):
 
 
 def retry_data(snapshot: RunSnapshot) -> dict[str, Any] | Plan:
-    """Give what a retry freezes: spec, params and stages of the other run; or what has to be read first.
+    """Give what a retry freezes: spec, params and stages of the other run; or what has to be done first.
 
     Raises:
         NotFrozenError: The other run cannot be retried.
@@ -54,7 +56,10 @@ def retry_data(snapshot: RunSnapshot) -> dict[str, Any] | Plan:
         words = f"spec.pipeline.spec is not that of run {snapshot.retry_of}: a retry runs the same pipeline"
         raise NotFrozenError("RetryOfOther", words)
     origin = {"name": snapshot.retry_of, "uid": old["metadata"]["uid"]}
-    return {**data, "retryOf": origin, "taken": _taken(snapshot, old, data["spec"])}
+    taken = _taken(snapshot, old, data["spec"])
+    if isinstance(taken, Plan):
+        return taken
+    return {**data, "retryOf": origin, "taken": taken}
 
 
 def _check(snapshot: RunSnapshot, old: Object) -> None:
@@ -84,8 +89,12 @@ def _copied(old: Object, copy: Object | None) -> dict[str, Any]:
     return {"spec": spec, "params": old["spec"].get("params", {})}
 
 
-def _taken(snapshot: RunSnapshot, old: Object, raw: Mapping[str, Json]) -> dict[str, Any]:
-    """Give the stages that need not run again: they succeeded, and all that they waited for is taken over too."""
+def _taken(snapshot: RunSnapshot, old: Object, raw: Mapping[str, Json]) -> dict[str, Any] | Plan:
+    """Give the stages that need not run again, or not all of their items; or what has to be done first.
+
+    A stage is taken over if it succeeded and all that it waited for is taken over too. Of a fan-out that failed the
+    items that succeeded are.
+    """
     spec, _ = validation.parse(raw)
     if spec is None:
         return {}
@@ -96,8 +105,28 @@ def _taken(snapshot: RunSnapshot, old: Object, raw: Mapping[str, Json]) -> dict[
             words = f"spec.rerunFrom: there is no stage {name}{nearest(name, wiring.main)}"
             raise NotFrozenError("InvalidRetry", words)
     known = {stage.name: stage for stage in PipelineRunStatus.model_validate(old["status"]).stages}
-    anew = wiring.descendants([*again, *(name for name in wiring.main if not _settled(known.get(name)))])
-    return {name: _as_taken(known[name], snapshot.retry_of) for name in wiring.main if name not in anew}
+    reads, creates, lost = taken_items.copies(snapshot.run, known.values(), snapshot.memory.reads)
+    if reads:
+        tried = any(read in snapshot.memory.reads for read in reads)
+        return Plan(requeue_after=1.0) if tried else Plan(reads=tuple(reads))
+    unsettled = [name for name in wiring.main if not _settled(known.get(name)) or name in lost]
+    anew = wiring.descendants([*again, *unsettled])
+    begun = [
+        name
+        for name in wiring.main
+        if name in anew and name not in lost and name not in again and not anew & set(wiring.ties[name])
+    ]
+    kept = set(wiring.main) - anew | set(begun)
+    missing = [create for create in creates if _stage_of(create) in kept and create.ref not in snapshot.memory.created]
+    if missing:
+        return Plan(actions=tuple(missing), requeue_after=0.0)
+    whole = {name: _as_taken(snapshot, known[name]) for name in wiring.main if name not in anew}
+    return whole | {name: part for name in begun if (part := _as_begun(snapshot, known.get(name))) is not None}
+
+
+def _stage_of(create: Create) -> str:
+    stage: str = create.body["metadata"]["labels"][names.STAGE]
+    return stage
 
 
 def _settled(stage: StageStatus | None) -> bool:
@@ -106,20 +135,33 @@ def _settled(stage: StageStatus | None) -> bool:
     return stage.state is StageState.SUCCEEDED or (stage.state is StageState.SKIPPED and stage.reason == "WhenFalse")
 
 
-def _as_taken(stage: StageStatus, run: str) -> dict[str, Any]:
+def _as_begun(snapshot: RunSnapshot, stage: StageStatus | None) -> dict[str, Any] | None:
+    """Give the status of a fan-out that did not succeed but some items of which did, or None if it is none."""
+    if stage is None or stage.fan_out is None or not stage.fan_out.succeeded:
+        return None
+    fan = taken_items.moved(snapshot.run, stage.name, taken_items.done_items(stage.fan_out))
+    return _written(StageStatus(name=stage.name, fan_out=fan))
+
+
+def _as_taken(snapshot: RunSnapshot, stage: StageStatus) -> dict[str, Any]:
     """Give the status of a stage as the retry has it: what it gave, without how it came about."""
     skipped = stage.state is StageState.SKIPPED
     taken = StageStatus(
         name=stage.name,
         state=stage.state,
         reason=stage.reason if skipped else TAKEN_OVER,
-        message=stage.message if skipped or stage.reason == TAKEN_OVER else f"taken over from run {run}",
+        message=stage.message if skipped or stage.reason == TAKEN_OVER else f"taken over from run {snapshot.retry_of}",
         start_time=stage.start_time,
         completion_time=stage.completion_time,
         results=stage.results,
         outputs=stage.outputs,
+        fan_out=None if stage.fan_out is None else taken_items.moved(snapshot.run, stage.name, stage.fan_out),
     )
-    written: dict[str, Any] = taken.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+    return _written(taken)
+
+
+def _written(stage: StageStatus) -> dict[str, Any]:
+    written: dict[str, Any] = stage.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
     return written
 
 
