@@ -117,3 +117,28 @@ def test_pause_resume_cancel_and_retry_by_kubectl(team: Kubectl) -> None:
     taken = stage_of(team.get("pipelinerun", "again")["status"], "a")
     assert (taken["reason"], taken["message"]) == ("TakenOver", "taken over from run first")
     assert not team.items("pods", "--selector=rondo.dev/run=again,rondo.dev/stage=a")
+
+
+def test_batch_classifies_the_lines_of_a_file_and_puts_them_together(team: Kubectl) -> None:
+    team.apply(EXAMPLES / "batch" / "pipeline.yaml")
+    status = ended(team, "batch-1", within=240)
+    assert set(states(status).values()) == {"Succeeded"}, status["message"]
+    assert status["results"]["images"] == 1797
+    assert status["results"]["accuracy"] > 0.97
+    assert stage_of(status, "split")["outputs"]["shards"]["lines"] == 6
+    classify = stage_of(status, "classify")
+    assert (classify["fanOut"]["perItem"], classify["fanOut"]["total"]) == ("Index", 6)
+    assert log_of(team, "batch-1", "merge").startswith("1797 images of 6 shards, ")
+
+
+def test_a_job_gets_all_that_it_asks_for(team: Kubectl) -> None:
+    team.apply(EXAMPLES / "job" / "pipeline.yaml")
+    status = ended(team, "job-1")
+    assert states(status) == {"everything": "Succeeded"}, status["message"]
+    assert "the sidecar answers with " in log_of(team, "job-1", "everything")
+    (pod,) = team.items("pods", "--selector=rondo.dev/run=job-1")
+    spec = pod["spec"]
+    assert (spec["serviceAccountName"], spec["priority"]) == ("trainer", 1000)
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert {"key": "dedicated", "operator": "Equal", "value": "training", "effect": "NoSchedule"} in spec["tolerations"]
+    assert pod["metadata"]["annotations"]["example.com/team"] == "vision"

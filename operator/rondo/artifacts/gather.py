@@ -34,6 +34,7 @@ def gather(wanted: Gathered, config: Config) -> None:
         ArtifactError: At least one is missing or not the expected one.
     """
     folder = Path(wanted.path)
+    folder.mkdir(parents=True, exist_ok=True)
     failures: list[ArtifactError] = []
     with (folder / INDEX).open("w", encoding="utf-8") as index:
         for number in range(wanted.total):

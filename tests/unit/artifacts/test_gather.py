@@ -26,7 +26,6 @@ def gather(place: Place, records: dict[int, dict[str, Any]], total: int) -> tupl
     folder.mkdir(exist_ok=True)
     for index, record in records.items():
         (folder / str(index)).write_text(json.dumps(record))
-    (place.root / "in").mkdir(exist_ok=True)
     wanted = Gathered("input /in", str(place.root / "in"), "model", "model.bin", total, str(folder))
     return run("fetch", place.environment(gathered=(wanted,))), place.log.read_text()
 
@@ -65,7 +64,6 @@ def test_another_artifact_in_the_place_of_an_item_is_refused(place: Place) -> No
 
 
 def test_a_fan_out_of_which_nothing_succeeded_has_an_index_only(place: Place) -> None:
-    (place.root / "in").mkdir()
     wanted = Gathered("input /in", str(place.root / "in"), "model", "model", 2)
     assert run("fetch", place.environment(gathered=(wanted,))) is ExitCode.OK
     assert [line["state"] for line in index_of(place)] == ["Failed", "Failed"]
