@@ -162,10 +162,28 @@ class Space:
 
     def end_pod(self, name: str, *, exit_code: int = 0) -> None:
         """Let the program of a pod end."""
-        ended = {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}}
+        reason = {0: "Completed", 137: "OOMKilled"}.get(exit_code, "Error")
+        ended = {"terminated": {"exitCode": exit_code, "reason": reason}}
         status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": ended}
         phase = "Failed" if exit_code else "Succeeded"
         self.patch("Pod", name, {"status": {"phase": phase, "containerStatuses": [status]}}, status=True)
+
+    def live_pods(self) -> list[Body]:
+        """Give the pods that have not ended and are not being deleted."""
+        unended = "status.phase!=Succeeded,status.phase!=Failed"
+        found: list[Body] = self._kind("Pod").get(namespace=self.namespace, field_selector=unended).to_dict()["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def end_pod_if_there(self, name: str, *, exit_code: int) -> None:
+        """Let the program of a pod end, unless the pod is gone; with 137 it is killed for memory."""
+        try:
+            self.end_pod(name, exit_code=exit_code)
+        except NotFoundError:
+            return
+
+    def until_gone(self, kind: str, name: str) -> None:
+        """Wait until an object is gone."""
+        eventually(lambda: self.get(kind, name) is None, f"{kind} {name} to be gone")
 
     # Runs -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,89 @@
+"""Random pipelines under random trouble on a real API server: every run ends, with a reason, and nothing runs twice.
+
+`RONDO_TEST_RUNS` says how many runs (thousands take a quarter of an hour and restart the API server too),
+`RONDO_TEST_SEED` gives the pipelines and the order of the trouble.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping
+
+from rondo.api.pipeline import PipelineSpec
+from rondo.core.pipeline.wiring import Tie, wire
+from tests.integration.system.processes import Operators
+from tests.integration.system.space import Body, Space, condition
+from tests.integration.system.test_faults import restart_api_server
+from tests.integration.system.trouble import Trouble, attempts_of
+
+RUNS = int(os.environ.get("RONDO_TEST_RUNS", "60"))
+SEED = int(os.environ.get("RONDO_TEST_SEED", "20261123"))
+TERMINAL = {"Succeeded", "Failed", "Skipped", "Cancelled"}
+LARGEST = 100 * 1024
+"""Bytes of a status."""
+
+
+def test_every_run_ends_with_a_reason_and_nothing_runs_twice(fragile: Space, operators: Operators) -> None:
+    print(f"RONDO_TEST_SEED={SEED} RONDO_TEST_RUNS={RUNS}")
+    restart = (lambda: restart_api_server(fragile.plane.cluster)) if RUNS >= 300 else None
+    trouble = Trouble(fragile, operators, random.Random(SEED), RUNS, restart, check_end)  # noqa: S311 - no secret
+    trouble.run()
+    print(f"{len(trouble.ended)} runs ended; {dict(trouble.happened)}")
+    print(dict(Counter(condition(run, "Succeeded")["reason"] for run in trouble.ended)))
+    assert [name for name, count in made_jobs(fragile, 201).items() if count > 1] == []
+    made = made_jobs(fragile, 201, 504)
+    for run in trouble.ended:
+        check_attempts(run, made)
+
+
+def check_end(run: Body) -> None:
+    """See that a run has ended as the states of its stages say, each stage with a reason, and in order."""
+    status, name = run["status"], run["metadata"]["name"]
+    succeeded = condition(run, "Succeeded")
+    assert succeeded["status"] in {"True", "False"}, (name, succeeded)
+    assert succeeded["reason"], (name, succeeded)
+    assert succeeded["message"], (name, succeeded)
+    assert len(json.dumps(status)) < LARGEST, name
+    for stage in status["stages"]:
+        assert stage["state"] in TERMINAL, (name, stage)
+        assert stage["reason"], (name, stage)
+        assert stage["state"] != "Failed" or stage["message"], (name, stage)
+    check_order(run)
+
+
+def check_order(run: Body) -> None:
+    """See that no stage began before what it waits for had ended, and that `finally` came last and did come."""
+    wiring = wire(PipelineSpec.model_validate(run["spec"]["pipeline"]["spec"]))
+    stages = {stage["name"]: stage for stage in run["status"]["stages"]}
+    for name, stage in stages.items():
+        if name in wiring.final:
+            assert stage["state"] != "Skipped" or stage["reason"] in {"WhenFalse", "NeedNotMet"}, stage
+        if not stage.get("attempt"):
+            continue
+        before = [(other, tie) for other, tie in wiring.ties[name].items()]
+        before += [(other, Tie.END) for other in wiring.main if name in wiring.final]
+        for other, tie in before:
+            assert tie is not Tie.SUCCESS or stages[other]["state"] == "Succeeded", (stage, stages[other])
+            assert stage["startTime"] >= stages[other].get("completionTime", ""), (stage, stages[other])
+
+
+def made_jobs(space: Space, *codes: int) -> Counter[str]:
+    """Count how often the API server has answered the operator so when asked to make a Job of each name.
+
+    It says 504 where the operator was killed before the answer, whether the Job was made or not.
+    """
+    writes = (write.split() for write in space.plane.writes(space.namespace))
+    return Counter(
+        name for verb, what, name, code in writes if (verb, what) == ("create", "jobs") and int(code) in codes
+    )
+
+
+def check_attempts(run: Body, made: Mapping[str, int]) -> None:
+    """See that each attempt had a Job; the last of a stage that did not succeed may have been stopped before that."""
+    states = {stage["name"]: stage for stage in run["status"]["stages"]}
+    for stage, jobs in attempts_of(run).items():
+        needed = jobs if states[stage]["state"] == "Succeeded" else jobs[:-1]
+        assert set(needed) <= set(made), (run["metadata"]["name"], states[stage])
