@@ -105,14 +105,28 @@ class AccessMode(StrEnum):
     READ_WRITE_MANY = "ReadWriteMany"
 
 
+class Reclaim(StrEnum):
+    """When a workspace is deleted."""
+
+    RUN_END = "RunEnd"
+    RUN_DELETION = "RunDeletion"
+
+
 class Workspace(Model):
-    """A volume shared by all job stages of one run, at `/workspace`; deleted with the run."""
+    """A volume shared by all job stages of one run, at `/workspace`."""
 
     size: Annotated[IntOrString, Field(description="Its size, such as `5Gi`.")]
     storage_class_name: Annotated[str | None, Field(max_length=253, description="Default: the cluster's.")] = None
     access_mode: Annotated[AccessMode, Field(description="ReadWriteOnce keeps the run's pods on one node.")] = (
         AccessMode.READ_WRITE_ONCE
     )
+    reclaim: Annotated[
+        Reclaim,
+        Field(
+            description="When it is deleted: with the run; or at its end, and with it the run's Jobs and pods, which "
+            "would hold it."
+        ),
+    ] = Reclaim.RUN_DELETION
 
 
 class OnOOM(Model):
@@ -122,11 +136,28 @@ class OnOOM(Model):
     max: Annotated[IntOrString, Field(description="The most that an attempt gets, such as `128Gi`.")]
 
 
+class Retention(StrEnum):
+    """What stays of the artifacts of runs that are gone."""
+
+    REFERENCED = "Referenced"
+    KEEP = "Keep"
+
+
 class Artifacts(Model):
     """Where outputs are stored, and as whom buckets are spoken to."""
 
     model_config = {
-        "json_schema_extra": rules(rule("has(self.uri) || has(self.credentials)", "give uri, credentials or both"))
+        "json_schema_extra": rules(
+            rule(
+                "has(self.uri) || has(self.credentials) || has(self.retention)",
+                "give uri, credentials or retention",
+            ),
+            rule(
+                "!has(self.uri) || !has(self.retention)",
+                "from a bucket nothing is ever removed",
+                path=".retention",
+            ),
+        )
     }
 
     uri: Annotated[
@@ -139,6 +170,10 @@ class Artifacts(Model):
     ] = None
     credentials: Annotated[
         Credentials | None, Field(description="For this bucket, and for inputs whose URI is `s3://BUCKET/PATH`.")
+    ] = None
+    retention: Annotated[
+        Retention | None,
+        Field(description="What stays on the claim of what runs stored that are gone. Default: Referenced."),
     ] = None
 
 

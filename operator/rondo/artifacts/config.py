@@ -25,7 +25,9 @@ not fit say so.
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -40,6 +42,9 @@ PRE_STOP: Final = ("sh", "-c", "until [ -s /dev/termination-log ]; do sleep 0.1;
 
 Without it, on a node with a busy CPU, 5 of 45 pods with a main container that ended at once never stored their outputs.
 """
+
+MARKS_FILE: Final = "/rondo/marks/marks"
+"""Where a sweep finds its marks."""
 
 SCHEME: Final = "pvc://"
 
@@ -116,6 +121,47 @@ class Gathered:
     name: str
     total: int
     records: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What stays on a claim when it is swept.
+
+    Attributes:
+        claim: The claim.
+        at: When the marks were taken, in seconds since 1970.
+        age: Seconds; a run's folder in which anything is younger stays.
+        runs: Uids of runs of which everything stays.
+        pipelines: Names of pipelines of which everything stays.
+        paths: Artifacts that are referred to, or paths within them, relative to the claim.
+    """
+
+    claim: str
+    at: float
+    age: float
+    runs: frozenset[str] = frozenset()
+    pipelines: frozenset[str] = frozenset()
+    paths: frozenset[str] = frozenset()
+
+    def pack(self) -> str:
+        """Write it small: thousands of uids have to fit into an annotation."""
+        fields = {**asdict(self), **{key: sorted(getattr(self, key)) for key in ("runs", "pipelines", "paths")}}
+        return base64.b85encode(zlib.compress(json.dumps(fields).encode(), 9)).decode()
+
+    @classmethod
+    def unpack(cls, text: str) -> Sweep:
+        """Read what `pack` wrote.
+
+        Raises:
+            ArtifactError: It is something else.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(zlib.decompress(base64.b85decode(text.strip())))
+            for key in ("runs", "pipelines", "paths"):
+                fields[key] = frozenset(fields[key])
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
+            raise ArtifactError(f"the marks cannot be read: {error}", ExitCode.CONFIG) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rondo.artifacts.digest import Summary
+from rondo.artifacts.sweep import Swept
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 
@@ -67,6 +68,11 @@ def outputs_message(stored: Mapping[str, Stored]) -> str:
     message = _compact({name: _needed(one) for name, one in stored.items()})
     assert len(message) <= _MAX_OUTPUTS, message  # noqa: S101 (the limits of the API see to it)
     return message
+
+
+def sweep_message(swept: Swept) -> str:
+    """Give what `sweep` reports: `{"removed": NUMBER, "size": BYTES, "kept": NUMBER}`."""
+    return json.dumps(asdict(swept))
 
 
 def _needed(one: Stored) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from rondo.api.pipeline import AccessMode
 from rondo.core.artifacts import AnyStore, ArtifactStore, bucket_store
-from rondo.core.settings import PlannerSettings
+from rondo.core.durations import parse_duration
+from rondo.core.settings import Collect, PlannerSettings
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,15 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
                 "RONDO_IMAGE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")
             ),
             store=_store(read),
+            collect=_collect(read),
         ),
     )
+
+
+def _collect(read: _Reader) -> Collect | None:
+    if not read.flag("RONDO_COLLECT", default=True):
+        return None
+    return Collect(age=read.duration("RONDO_COLLECT_AGE", "24h"), every=read.duration("RONDO_COLLECT_EVERY", "24h"))
 
 
 def _store(read: _Reader) -> AnyStore:
@@ -102,6 +111,13 @@ class _Reader:
 
     def flag(self, name: str, *, default: bool) -> bool:
         return self.choice(name, "true" if default else "false", ("true", "false")) == "true"
+
+    def duration(self, name: str, default: str) -> timedelta:
+        value = self.text(name, default)
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
     def number(self, name: str, default: int) -> int:
         value = self.text(name, str(default))

@@ -16,6 +16,7 @@ from rondo.core.deployment.controller import trim_pod as trim_serving_pod
 from rondo.core.deployment.planner import plan_deployment
 from rondo.core.deployment.runtime import observe_runtime, plan_runtime
 from rondo.core.deployment.snapshot import DeploymentSnapshot
+from rondo.core.garbage.sweep import ClaimSnapshot, claim_of_sweep, observe_claim, plan_claim
 from rondo.core.pipeline.planner import observe_pipeline, pipeline_of_run, plan_pipeline
 from rondo.core.plan import Object, Resource
 from rondo.core.resources import (
@@ -52,11 +53,15 @@ def build_controllers(settings: PlannerSettings) -> Mapping[Resource, Controller
     def look_at_deployment(view: View, key: Key) -> DeploymentSnapshot | None:
         return observe_deployment(view, key, settings)
 
+    def look_at_claim(view: View, key: Key) -> ClaimSnapshot | None:
+        return observe_claim(view, key, settings)
+
     controllers: tuple[Controller[Any], ...] = (
         Controller(PIPELINE, observe_pipeline, plan_pipeline),
         Controller(PIPELINE_RUN, look_at_run, plan_run),
         Controller(MODEL_DEPLOYMENT, look_at_deployment, plan_deployment),
         Controller(MODEL_RUNTIME, observe_runtime, plan_runtime),
+        Controller(PERSISTENT_VOLUME_CLAIM, look_at_claim, plan_claim),
     )
     return {controller.resource: controller for controller in controllers}
 
@@ -74,17 +79,25 @@ def primary_routes() -> Sequence[Route]:
 def child_routes() -> Sequence[Route]:
     """Give the routes of what we create; the engine watches them by our label."""
     return (
-        Route(JOB, names.MANAGED_SELECTOR, owners=run_of_child, trim=trim_job),
+        Route(JOB, names.MANAGED_SELECTOR, owners=_keys_of_job, trim=trim_job),
         Route(POD, names.MANAGED_SELECTOR, owners=_keys_of_pod, trim=_trim_pod),
-        Route(PERSISTENT_VOLUME_CLAIM, names.MANAGED_SELECTOR),
+        Route(
+            PERSISTENT_VOLUME_CLAIM,
+            names.MANAGED_SELECTOR,
+            owners=lambda claim: [itself(claim, PERSISTENT_VOLUME_CLAIM)],
+        ),
         Route(DEPLOYMENT, _SERVING, owners=deployment_of_child, trim=trim_metadata),
         Route(SERVICE, _SERVING, owners=deployment_of_child, trim=trim_metadata),
         Route(CONTROLLER_REVISION, _SERVING, owners=deployment_of_child, trim=trim_metadata),
     )
 
 
+def _keys_of_job(job: Object) -> list[Key]:
+    return [*run_of_child(job), *claim_of_sweep(job)]
+
+
 def _keys_of_pod(pod: Object) -> list[Key]:
-    return [*run_of_child(pod), *deployment_of_child(pod)]
+    return [*run_of_child(pod), *deployment_of_child(pod), *claim_of_sweep(pod)]
 
 
 def _trim_pod(pod: Object) -> Object:

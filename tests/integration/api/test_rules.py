@@ -64,7 +64,8 @@ NO_SPEC = "give spec; only with state: Absent, which removes the target, leave i
 FIXED = " of a run cannot be changed: create another PipelineRun"
 NO_WAY_BACK = "a cancelled run does not go on: create another with retryOf"
 OF_A_RETRY = "rerunFrom belongs to retryOf"
-NO_ARTIFACTS = "give uri, credentials or both"
+NO_ARTIFACTS = "give uri, credentials or retention"
+NEVER_REMOVED = "from a bucket nothing is ever removed"
 OF_A_BUCKET = "credentials belong to a uri of s3://"
 FINAL = "a decision is final"
 QUESTION = "run, stage, message, approvers, expiresAt cannot be changed: they are what is decided on"
@@ -89,6 +90,11 @@ CASES: list[tuple[str, Body, Body]] = [
     (NO_SPEC, pipeline({"name": "d", "deploy": {"name": "m"}}), pipeline(ABSENT)),
     (NO_SPEC, pipeline({"name": "d", "deploy": {**DEPLOY["deploy"], "state": "Absent"}}), pipeline(DEPLOY)),
     (NO_ARTIFACTS, pipeline(job(), artifacts={}), pipeline(job(), artifacts={"credentials": STORE})),
+    (
+        NEVER_REMOVED,
+        pipeline(artifacts={"uri": "s3://bucket/a", "retention": "Keep"}),
+        pipeline(artifacts={"retention": "Keep"}),
+    ),
     (SCRIPT, pipeline(job(script="#!/bin/sh", args=["x"])), pipeline(job(script="date"))),
     (ONE_SOURCE, pipeline(job(env=[env(**SECRET, **FIELD)])), pipeline(job(env=[env(**SECRET)]))),
     (ONE_SOURCE, pipeline(job(env=[env()])), pipeline(job(env=[env(**FIELD)]))),

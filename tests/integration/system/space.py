@@ -73,7 +73,9 @@ class Plane:
 
     def audited(self, namespace: str) -> list[Body]:
         """Give the finished requests of the operator in a namespace, but those for its Lease."""
-        lines = self.cluster.audit_log.read_text().splitlines()
+        log = self.cluster.audit_log
+        files = sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))  # the API server begins another at 100 MB
+        lines = (line for file in (*files, log) for line in file.read_text().splitlines())
         events = (json.loads(line) for line in lines if OPERATOR in line)
         return [
             event

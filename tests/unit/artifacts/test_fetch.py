@@ -104,7 +104,7 @@ def test_what_this_user_cannot_read(stored: Place) -> None:
         ({"RONDO_ARTIFACTS": "[]"}, "fetch", "RONDO_ARTIFACTS cannot be read"),
         ({"RONDO_ARTIFACTS": '{"inptus": []}'}, "fetch", "'inptus'"),
         ({"RONDO_ARTIFACTS": '{"inputs": [{"url": "x"}]}'}, "verify", "'url'"),
-        ({"RONDO_ARTIFACTS": "{}"}, "fetsch", "the command is fetch, push or verify, not 'fetsch'"),
+        ({"RONDO_ARTIFACTS": "{}"}, "fetsch", "the command is fetch, push, sweep or verify, not 'fetsch'"),
     ],
 )
 def test_a_wrong_start_is_a_fault_of_configuration(

@@ -11,6 +11,7 @@ import yaml
 from rondo.core import causes
 from rondo.core.causes import Cause, Reason
 from rondo.core.remedies import with_remedy
+from rondo.core.run.trims import trim_pod
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -99,3 +100,11 @@ def test_cause_without_a_sure_remedy_stands_alone() -> None:
 def test_every_reason_is_explained_in_the_docs(reason: Reason) -> None:
     page = Path(__file__).parents[3] / "docs" / "how-to" / "troubles.md"
     assert f"`{reason.value}`" in page.read_text()
+
+
+def test_a_silent_node_is_told_of_the_pods_that_are_kept_in_memory() -> None:
+    pod, _ = recorded("node-silent")
+    kept = trim_pod({**pod, "spec": {**pod["spec"], "nodeName": "node-1"}})
+    cause = causes.silent_node(kept)
+    assert cause is not None
+    assert cause.message == "pod node-silent: its node node-1 does not answer"

@@ -70,6 +70,14 @@ class Crds(_Values):
     ] = True
 
 
+class Collect(_Values):
+    """When artifacts of runs that are gone are removed."""
+
+    enabled: Annotated[bool, Field(description="Do it; `artifacts.retention` of a Pipeline may say Keep.")] = True
+    age: Annotated[str, Field(min_length=2, description="How old they have to be.")] = "24h"
+    every: Annotated[str, Field(min_length=2, description="Time between two sweeps of a namespace.")] = "24h"
+
+
 class Artifacts(_Values):
     """Where outputs of stages are stored: one claim a namespace, created on first use, or a bucket for all."""
 
@@ -97,6 +105,9 @@ class Artifacts(_Values):
         Field(description="ReadWriteMany lets stages run on several nodes; with ReadWriteOnce they are kept on one."),
     ] = AccessMode.READ_WRITE_ONCE
     storage_class: Annotated[str, Field(description="Default: the cluster's default storage class.")] = ""
+    collect: Annotated[Collect, Field(description="Removes from the claim what nothing refers to any more.")] = (
+        Collect()
+    )
 
 
 class Runtime(_Values):

@@ -201,5 +201,9 @@ def workspace_claim(run: Object, workspace: Workspace) -> dict[str, Any]:
     )
     body = build_claim(workspace_name(run), metadata["namespace"], store)
     body["metadata"]["ownerReferences"] = [names.owner_reference(run)]
-    body["metadata"]["labels"] |= {names.RUN: metadata["name"], names.RUN_UID: metadata["uid"]}
+    body["metadata"]["labels"] |= {
+        names.RUN: metadata["name"],
+        names.RUN_UID: metadata["uid"],
+        names.RECLAIM: workspace.reclaim.value,
+    }
     return body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rondo.api.pipeline import Reclaim
 from rondo.api.pipelinerun import PipelineRunStatus
 from rondo.core import names
 from rondo.core.plan import Object, Ref
@@ -21,13 +22,15 @@ def observe_run(view: View, key: Key, settings: PlannerSettings) -> RunSnapshot 
         return None
     uid = run["metadata"]["uid"]
     revision = Ref(CONTROLLER_REVISION, key.namespace, names.child_name(key.name, "spec", uid))
+    claims = tuple(view.select(PERSISTENT_VOLUME_CLAIM, key.namespace))
     return RunSnapshot(
         run=run,
         status=PipelineRunStatus.model_validate(run.get("status", {})),
         jobs={job["metadata"]["name"]: job for job in view.children(JOB, key)},
         pods=tuple(pod for pod in view.children(POD, key) if _label(pod, names.RUN_UID) == uid),
         targets=_targets(view, key.namespace, run),
-        claims=frozenset(c["metadata"]["name"] for c in view.select(PERSISTENT_VOLUME_CLAIM, key.namespace)),
+        claims=frozenset(claim["metadata"]["name"] for claim in claims),
+        workspace=next((claim for claim in claims if _is_reclaimed(claim, uid)), None),
         revision=view.get(revision),
         memory=view.memory(key),
         settings=settings,
@@ -53,6 +56,10 @@ def _targets(view: View, namespace: str, run: Object) -> dict[str, Object]:
     if "completionTime" in run.get("status", {}):
         return {}
     return {target["metadata"]["name"]: target for target in view.select(MODEL_DEPLOYMENT, namespace)}
+
+
+def _is_reclaimed(claim: Object, uid: str) -> bool:
+    return _label(claim, names.RUN_UID) == uid and _label(claim, names.RECLAIM) == Reclaim.RUN_END
 
 
 def _label(thing: Object, key: str) -> str:

@@ -5,7 +5,7 @@ Terminal facts are written once, and from then on status is their only truth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -17,8 +17,9 @@ from rondo.core.durations import format_duration, parse_time
 from rondo.core.graph import nearest
 from rondo.core.pipeline import params, validation
 from rondo.core.pipeline.wiring import Wiring, wire
-from rondo.core.plan import Action, EventDraft, EventType, Plan, StatusKind
+from rondo.core.plan import Action, Delete, EventDraft, EventType, Plan, Ref, StatusKind
 from rondo.core.problems import summarize
+from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM
 from rondo.core.run import report
 from rondo.core.run.frozen import freeze, frozen_spec, given_params
 from rondo.core.run.retried import NotFrozenError
@@ -98,12 +99,23 @@ def _parse(raw: Mapping[str, Json]) -> tuple[Wiring | None, str]:
 
 
 def _finished(snapshot: RunSnapshot) -> Plan:
-    """Nothing is left but the label that tells a finished run from one that was restored without its status."""
+    """Nothing is left but its workspace, and the label that tells it from one that was restored without its status."""
     actions: tuple[Action, ...] = (
+        *_reclaim(snapshot),
         *delete_strays(snapshot, snapshot.status.stages),
         *label_outcome(snapshot, snapshot.status),
     )
     return Plan(actions=actions, forget=not actions)
+
+
+def _reclaim(snapshot: RunSnapshot) -> Iterator[Delete]:
+    """Delete the workspace, and with it all Jobs: Kubernetes keeps a claim for pods that have ended too."""
+    if snapshot.workspace is None:
+        return
+    mine = [job for job in snapshot.jobs.values() if names.controller_uid(job) == snapshot.uid]
+    for resource, things in ((PERSISTENT_VOLUME_CLAIM, [snapshot.workspace]), (JOB, mine)):
+        for thing in (each["metadata"] for each in things if "deletionTimestamp" not in each["metadata"]):
+            yield Delete(Ref(resource, snapshot.namespace, thing["name"]), thing["uid"])
 
 
 def _rejected(snapshot: RunSnapshot, reason: str, message: str, now: datetime) -> Plan:

@@ -59,7 +59,8 @@ def retry_data(snapshot: RunSnapshot) -> dict[str, Any] | Plan:
     taken = _taken(snapshot, old, data["spec"])
     if isinstance(taken, Plan):
         return taken
-    return {**data, "retryOf": origin, "taken": taken}
+    origins = [*(copy or {}).get("data", {}).get("origins", ()), old["metadata"]["uid"]]
+    return {**data, "retryOf": origin, "origins": origins, "taken": taken}
 
 
 def _check(snapshot: RunSnapshot, old: Object) -> None:

@@ -31,6 +31,7 @@ class RunSnapshot:
         pods: Pods that carry its uid as a label.
         targets: ModelDeployments of the namespace, by name.
         claims: Names of the claims that are known to exist.
+        workspace: The claim of its workspace, if it is to be deleted at its end.
         revision: The ControllerRevision with the frozen pipeline, if it was seen.
         memory: What this process remembers.
         settings: The installation's settings.
@@ -42,6 +43,7 @@ class RunSnapshot:
     pods: tuple[Object, ...]
     targets: Mapping[str, Object]
     claims: frozenset[str]
+    workspace: Object | None
     revision: Object | None
     memory: Memory
     settings: PlannerSettings

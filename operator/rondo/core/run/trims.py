@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rondo.core.causes import silent_node
 from rondo.core.plan import Object
 
 _METADATA: Final = (
@@ -13,11 +14,14 @@ _METADATA: Final = (
 )  # fmt: skip
 _POD_STATUS: Final = ("phase", "reason", "message", "initContainerStatuses", "containerStatuses")
 _POD_CONDITIONS: Final = frozenset({"PodScheduled", "DisruptionTarget"})
+_READINESS: Final = frozenset({"Ready", "ContainersReady"})
+"""What tells of a node that does not answer; all else of it would only be noise."""
+
 _JOB_CONDITIONS: Final = frozenset({"Complete", "Failed", "Suspended"})
 _PROGRESS: Final = ("active", "completedIndexes", "failedIndexes")
 """How far a Job of many items is; of other Jobs it would only be noise."""
 
-_CONDITION: Final = ("type", "status", "reason", "message")
+_CONDITION: Final = ("type", "status", "reason", "message", "lastTransitionTime")
 _CONTAINER: Final = ("name", "image", "ready", "restartCount", "state", "lastState")
 
 
@@ -32,11 +36,13 @@ def trim_job(job: Object) -> dict[str, Any]:
 def trim_pod(pod: Object) -> dict[str, Any]:
     """Keep a pod's metadata and what its status says of causes."""
     status = _pick(pod.get("status", {}), _POD_STATUS)
-    status["conditions"] = _conditions(pod, _POD_CONDITIONS)
+    silent = silent_node(pod) is not None
+    status["conditions"] = _conditions(pod, _POD_CONDITIONS | _READINESS if silent else _POD_CONDITIONS)
     for key in ("initContainerStatuses", "containerStatuses"):
         if key in status:
             status[key] = [_pick(container, _CONTAINER) for container in status[key]]
-    return {**_head(pod), "status": status}
+    where = {"spec": _pick(pod.get("spec", {}), ("nodeName",))} if silent else {}
+    return {**_head(pod), **where, "status": status}
 
 
 def _conditions(thing: Object, wanted: frozenset[str]) -> list[dict[str, Any]]:
