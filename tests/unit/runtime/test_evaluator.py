@@ -75,9 +75,9 @@ async def test_other_work_goes_on_meanwhile(evaluator: Evaluator, woken: asyncio
     waiting = asyncio.create_task(answer(evaluator, woken, HOSTILE))
     longest = 0.0
     while not waiting.done():
-        before = time.monotonic()
+        before = time.thread_time()  # of this thread's own, whatever else the machine does
         await asyncio.sleep(0)
-        longest = max(longest, time.monotonic() - before)
+        longest = max(longest, time.thread_time() - before)
     assert longest < 0.1
 
 
