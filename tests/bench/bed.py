@@ -4,164 +4,198 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
+import socket
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
 
 from localcluster.cluster import Cluster, control_plane
 from localcluster.spec import ClusterSpec
-from rondo.core.plan import Ref, Resource
+from rondo.core.plan import Object, Ref, Resource
+from rondo.core.resources import JOB
 from rondo.kube.client import Client, Selector
 from rondo.kube.reflector import Reflector
 from rondo.kube.session import open_connector, open_session
 from tests.integration.conftest import credentials_of
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMESPACE = "default"
+AGENT: Final = "bench"
+NAMESPACES: Final = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+SERVICE_ACCOUNTS: Final = Resource("", "v1", "ServiceAccount", "serviceaccounts")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process has used so far.
+    """What the operator has used so far.
 
     Attributes:
         cpu: Seconds of CPU time.
         peak: Largest resident set so far, in MiB.
         resident: Resident set now, in MiB.
+        reconciles: How often it has looked at a run.
     """
 
     cpu: float
     peak: float
     resident: float
+    reconciles: int
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator's process.
+
+    Attributes:
+        pid: The process.
+        port: Where it serves its metrics.
+        synced: Seconds from its start until it had listed everything.
+    """
+
+    pid: int
+    port: int
+    synced: float
+
+    async def cost(self) -> Cost:
+        """Give what the operator has used so far."""
+        return Cost(*_used(self.pid), await self._reconciles())
+
+    async def _reconciles(self) -> int:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            families = text_string_to_metric_families(await answer.text())
+        samples = [each for family in families for each in family.samples]
+        return int(
+            sum(
+                each.value
+                for each in samples
+                if each.name == "controller_runtime_reconcile_total" and each.labels["controller"] == "PipelineRun"
+            )
+        )
 
 
 @dataclass
 class Bed:
-    """A cluster with an operator on it.
+    """A control plane.
 
     Attributes:
-        cluster: The control plane.
+        cluster: Its processes.
         client: A client of the bench's own.
-        pid: The operator's process.
     """
 
     cluster: Cluster
     client: Client
-    pid: int
 
-    def cost(self) -> Cost:
-        """Give what the operator has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
-        cpu = (int(fields[11]) + int(fields[12])) / _TICKS
-        return Cost(cpu, _mebibytes(status["VmHWM"]), _mebibytes(status["VmRSS"]))
+    @contextlib.asynccontextmanager
+    async def operator(self) -> AsyncIterator[Operator]:
+        """Run the operator, once it has listed everything, while the block runs."""
+        port = _free_port()
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "RONDO_LEADER_ELECTION": "false",
+            "RONDO_PROBE_PORT": str(port),
+        }
+        begun = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "rondo.shell", env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        said = b""
+        async for line in process.stderr:
+            said += line
+            if b"synced" in line:
+                break
+        else:
+            raise RuntimeError(f"the operator has ended: {said.decode()}")
+        drain = asyncio.create_task(process.stderr.read())
+        try:
+            yield Operator(process.pid, port, time.perf_counter() - begun)
+        finally:
+            process.terminate()
+            await process.wait()
+            drain.cancel()
 
-    def writes(self) -> Counter[str]:
-        """Count what the operator has written so far, by verb and kind; the Lease is not among it."""
-        found: Counter[str] = Counter()
-        for line in self.cluster.audit_log.read_text().splitlines():
-            event = json.loads(line)
-            agent = event.get("userAgent", "")
-            if event["stage"] != "ResponseComplete" or not agent.startswith("rondo/"):
-                continue
-            if event["verb"] in {"create", "update", "patch", "delete"}:
-                about = event["objectRef"]
-                part = f"{about['resource']}/{about['subresource']}" if "subresource" in about else about["resource"]
-                found[f"{event['verb']} {part}"] += 1
-        found.pop("update leases", None)
-        return found
+    async def namespace(self, name: str) -> str:
+        """Make a namespace in which pods can be created."""
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await self.client.create(Ref(NAMESPACES, "", name), body)
+        there = asyncio.Event()
+        async with watching(self.client, SERVICE_ACCOUNTS, name, lambda _: there.set()):
+            await there.wait()
+        return name
+
+    async def settled(self, namespace: str) -> None:
+        """Wait until the Job controller has done with all Jobs of a namespace."""
+        open_: set[str] = set()
+        over = asyncio.Event()
+
+        def see(job: Object) -> None:
+            name = job["metadata"]["name"]
+            (open_.discard if "completionTime" in job["status"] else open_.add)(name)
+            (over.clear if open_ else over.set)()
+
+        if (await self.client.list(Selector(JOB, namespace))).items:
+            async with watching(self.client, JOB, namespace, see):
+                await over.wait()
 
 
 @contextlib.asynccontextmanager
-async def bed(name: str, *, operator: bool = True) -> AsyncIterator[Bed]:
-    """Give a fresh control plane, with the CRDs and, if wanted, a fresh operator."""
+async def bed(name: str) -> AsyncIterator[Bed]:
+    """Give a fresh control plane with the CRDs."""
     spec = ClusterSpec(name=name, control_plane_only=True, fake_nodes=3, audit=True)
     with control_plane(spec) as cluster:
         cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         found = credentials_of(cluster)
-        credentials = replace(found, headers={**found.headers, "User-Agent": "bench"})
+        credentials = replace(found, headers={**found.headers, "User-Agent": AGENT})
         connector = open_connector(credentials)
         async with open_session(credentials, connector) as session:
-            client = Client(session, credentials.server)
-            if not operator:
-                yield Bed(cluster, client, 0)
-            else:
-                async with _operator(cluster) as pid:
-                    yield Bed(cluster, client, pid)
+            yield Bed(cluster, Client(session, credentials.server))
         await connector.close()
 
 
-@contextlib.asynccontextmanager
-async def _operator(cluster: Cluster) -> AsyncIterator[int]:
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(cluster.kubeconfig),
-        "RONDO_LEADER_ELECTION": "false",
-        "RONDO_PROBE_PORT": "0",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rondo.shell", env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    async for line in process.stderr:
-        if b"synced" in line:
-            break
-    drain = asyncio.create_task(process.stderr.read())
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        await process.wait()
-        drain.cancel()
+@dataclass(frozen=True)
+class _Sink:
+    """Passes on every object that a reflector sees, but for deletions."""
 
+    see: Callable[[Object], None]
 
-class Watcher:
-    """Sees every object of a kind, and wakes who waits for one."""
-
-    def __init__(self, client: Client, resource: Resource) -> None:
-        self.seen: dict[str, dict[str, Any]] = {}
-        self._news = asyncio.Event()
-        self._reflector = Reflector(client, Selector(resource, NAMESPACE), self)
-
-    @contextlib.asynccontextmanager
-    async def watching(self) -> AsyncIterator[Watcher]:
-        """Watch while the block runs."""
-        task = asyncio.create_task(self._reflector.run())
-        await self._reflector.synced.wait()
-        try:
-            yield self
-        finally:
-            task.cancel()
-
-    def replaced(self, items: Any, version: str) -> None:  # noqa: ARG002 - a reflector's sink
-        self.seen = {item["metadata"]["name"]: item for item in items}
-        self._news.set()
+    def replaced(self, items: Iterable[dict[str, Any]], version: str) -> None:  # noqa: ARG002 - a reflector's sink
+        for item in items:
+            self.see(item)
 
     def stored(self, item: dict[str, Any]) -> None:
-        self.seen[item["metadata"]["name"]] = item
-        self._news.set()
+        self.see(item)
 
     def deleted(self, item: dict[str, Any]) -> None:
-        self.seen.pop(item["metadata"]["name"], None)
-        self._news.set()
-
-    async def changed(self) -> None:
-        """Wait for the next news."""
-        self._news.clear()
-        await self._news.wait()
+        """Nothing waits for an end."""
 
 
-async def create_all(client: Client, resource: Resource, bodies: list[dict[str, Any]]) -> None:
+@contextlib.asynccontextmanager
+async def watching(
+    client: Client, resource: Resource, namespace: str, see: Callable[[Object], None]
+) -> AsyncIterator[None]:
+    """Have every view of the objects of a kind seen while the block runs."""
+    reflector = Reflector(client, Selector(resource, namespace), _Sink(see))
+    task = asyncio.create_task(reflector.run())
+    await reflector.synced.wait()
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def create_all(client: Client, resource: Resource, namespace: str, bodies: list[dict[str, Any]]) -> None:
     """Create objects, all at once."""
-    refs = [Ref(resource, NAMESPACE, body["metadata"]["name"]) for body in bodies]
+    refs = [Ref(resource, namespace, body["metadata"]["name"]) for body in bodies]
     await asyncio.gather(*(client.create(ref, body) for ref, body in zip(refs, bodies, strict=True)))
 
 
@@ -172,6 +206,34 @@ def stopwatch() -> Iterator[list[float]]:
     begun = time.perf_counter()
     yield taken
     taken.append(time.perf_counter() - begun)
+
+
+def busy_by_others(seconds: float = 1.0) -> float:
+    """Give the share of the machine's CPUs that was busy for a while in which this process only slept."""
+    before = _ticks()
+    time.sleep(seconds)
+    busy, total = (after - then for after, then in zip(_ticks(), before, strict=True))
+    return busy / total
+
+
+def _used(pid: int) -> tuple[float, float, float]:
+    """Give seconds of CPU time, largest and present resident set of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return (int(fields[11]) + int(fields[12])) / _TICKS, _mebibytes(status["VmHWM"]), _mebibytes(status["VmRSS"])
+
+
+def _ticks() -> tuple[int, int]:
+    """Give the ticks that all CPUs together were busy, and all of them."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return sum(fields) - fields[3] - fields[4], sum(fields)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _mebibytes(text: str) -> float:

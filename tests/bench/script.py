@@ -3,48 +3,94 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
-from rondo.core.plan import Ref
+from rondo.core.names import RUN, STAGE
+from rondo.core.plan import Object, Ref
 from rondo.core.resources import JOB, POD
-from tests.bench.bed import NAMESPACE, Bed, Watcher
+from tests.bench.bed import Bed, watching
+from tests.bench.shapes import Shape
 
 
-async def run_chains(bed: Bed, runs: int, stages: int) -> None:
-    """Run chains of Jobs, all at once.
+async def run_script(bed: Bed, namespace: str, shape: Shape, runs: int) -> None:
+    """Run a piece of work as plain Jobs, some times at once, until all pods have succeeded."""
+    script = _Script(bed, namespace, shape)
+    async with watching(bed.client, POD, namespace, script.see):
+        for run in range(runs):
+            for stage, needs in shape.jobs.items():
+                script.left[run, stage] = len(needs)
+                if not needs:
+                    script.start(run, stage)
+        await script.done.wait()
+    for task in script.tasks:
+        task.result()
 
-    Args:
+
+@dataclass
+class _Script:
+    """What is left to do.
+
+    Attributes:
         bed: Where.
-        runs: How many chains.
-        stages: How many Jobs each.
+        namespace: In which namespace.
+        shape: The work.
+        left: For each Job the number of those that it still waits for.
+        done: Set when every pod of every Job has succeeded.
+        tasks: The creations.
     """
-    async with Watcher(bed.client, POD).watching() as pods:
-        await asyncio.gather(*(_create(bed, run, 0) for run in range(runs)))
-        done: set[str] = set()
-        while len(done) < runs * stages:
-            await pods.changed()
-            ended = [name for name in _succeeded(pods) if name not in done]
-            done.update(ended)
-            following = [(int(run), int(stage) + 1) for _, run, stage in (name.split("-") for name in ended)]
-            await asyncio.gather(*(_create(bed, run, stage) for run, stage in following if stage < stages))
+
+    bed: Bed
+    namespace: str
+    shape: Shape
+    left: dict[tuple[int, str], int] = field(default_factory=dict)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _pods: set[str] = field(default_factory=set)
+    _ended: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._followers: dict[str, list[str]] = {}
+        for stage, needs in self.shape.jobs.items():
+            for need in needs:
+                self._followers.setdefault(need, []).append(stage)
+
+    def see(self, pod: Object) -> None:
+        """Start what a pod that has succeeded was waited for by."""
+        metadata = pod["metadata"]
+        if pod["status"].get("phase") != "Succeeded" or metadata["uid"] in self._pods:
+            return
+        self._pods.add(metadata["uid"])
+        run, stage = int(metadata["labels"][RUN]), metadata["labels"][STAGE]
+        self._ended[run, stage] += 1
+        if self._ended[run, stage] < self.shape.completions:
+            return
+        for follower in self._followers.get(stage, ()):
+            self.left[run, follower] -= 1
+            if self.left[run, follower] == 0:
+                self.start(run, follower)
+        if len(self._pods) == len(self.left) * self.shape.completions:
+            self.done.set()
+
+    def start(self, run: int, stage: str) -> None:
+        """Create a Job, beside all others; the client's pool bounds how many at a time."""
+        body = _job(self.shape, run, stage)
+        ref = Ref(JOB, self.namespace, body["metadata"]["name"])
+        self.tasks.append(asyncio.create_task(self._create(ref, body)))
+
+    async def _create(self, ref: Ref, body: dict[str, Any]) -> None:
+        await self.bed.client.create(ref, body)
 
 
-def _succeeded(pods: Watcher) -> list[str]:
-    return [
-        pod["metadata"]["labels"]["job-name"]
-        for pod in pods.seen.values()
-        if pod["status"].get("phase") == "Succeeded" and "job-name" in pod["metadata"].get("labels", {})
-    ]
-
-
-async def _create(bed: Bed, run: int, stage: int) -> None:
-    name = f"script-{run}-{stage}"
+def _job(shape: Shape, run: int, stage: str) -> dict[str, Any]:
+    labels = {RUN: str(run), STAGE: stage}
     container = {"name": "main", "image": "x", "command": ["work"]}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    body: dict[str, Any] = {
+    template = {"metadata": {"labels": labels}, "spec": {"restartPolicy": "Never", "containers": [container]}}
+    many = {"completions": shape.completions, "parallelism": shape.completions, "completionMode": "Indexed"}
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name},
-        "spec": {"backoffLimit": 0, "template": template},
+        "metadata": {"name": f"script-{run}-{stage}", "labels": labels},
+        "spec": {"backoffLimit": 0, "template": template, **(many if shape.completions > 1 else {})},
     }
-    await bed.client.create(Ref(JOB, NAMESPACE, name), body)
