@@ -113,11 +113,11 @@ class Engine:
             route = next(route for route in self.primaries if route.resource == resource)
             self._relists[resource] = asyncio.create_task(self._list_soon(route))
 
-    def enqueue(self, keys: Iterable[Key]) -> None:
-        """Have keys looked at, those of kinds that have a planner."""
+    def enqueue(self, keys: Iterable[Key], *, soon: bool = False) -> None:
+        """Have keys looked at, those of kinds that have a planner; now, or within a moment."""
         for key in keys:
             if key.resource in self.controllers:
-                self.queue.add(key)
+                (self.queue.add_soon if soon else self.queue.add)(key)
 
     @property
     def trouble(self) -> str:
@@ -172,7 +172,8 @@ class _Sink:
         self.engine.enqueue(self.engine.store.replace(self.resource, items, version, self.namespace))
 
     def stored(self, item: dict[str, Any]) -> None:
-        self.engine.enqueue(self.engine.store.put(self.resource, item))
+        keys = self.engine.store.put(self.resource, item)
+        self.engine.enqueue(keys, soon=bool(keys) and self.engine.store.is_minor(self.resource, item))
 
     def deleted(self, item: dict[str, Any]) -> None:
         self.engine.enqueue(self.engine.store.remove(self.resource, item))

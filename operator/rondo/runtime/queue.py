@@ -17,6 +17,9 @@ K = TypeVar("K", bound=Hashable)
 FIRST_BACKOFF: Final = 0.2
 LONGEST_BACKOFF: Final = 300.0
 
+MOMENT: Final = 0.5
+"""Seconds within which a key is looked at of which only progress is told: what comes meanwhile is one look."""
+
 
 class Closed(Exception):  # noqa: N818 - an end, not an error
     """The queue takes and gives no more keys."""
@@ -58,6 +61,11 @@ class Queue(Generic[K]):
         self._waiting.append(key)
         self._news.set()
 
+    def add_soon(self, key: K) -> None:
+        """Have a key looked at within a moment, together with whatever else happens to it until then."""
+        if key not in self._queued:
+            self.add_after(key, MOMENT)
+
     def add_after(self, key: K, delay: float) -> None:
         """Have a key looked at after `delay` seconds; of several delays the shortest counts."""
         if delay <= 0:
@@ -97,6 +105,9 @@ class Queue(Generic[K]):
     async def get(self) -> K:
         """Wait for a key and take it; call `done` when the work on it is over.
 
+        A look that was due later is not due any more: this one sees all that there is, and says itself when to look
+        again.
+
         Raises:
             Closed: The queue was closed.
         """
@@ -108,12 +119,23 @@ class Queue(Generic[K]):
         key = self._waiting.popleft()
         self._queued.discard(key)
         self._working.add(key)
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
         if self._waiting or self._closed:
             self._news.set()
         return key
 
-    def done(self, key: K) -> None:
-        """Say that the work on a key is over."""
+    def done(self, key: K, *, rest: float = 0.0) -> None:
+        """Say that the work on a key is over.
+
+        Args:
+            key: The key.
+            rest: Seconds in which it is not worked on again, whatever happens.
+        """
+        if rest > 0 and not self._closed:
+            asyncio.get_running_loop().call_later(rest, self.done, key)
+            return
         self._working.discard(key)
         if key in self._again:
             self._again.discard(key)

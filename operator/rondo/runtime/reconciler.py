@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeAlias, assert_never
 
@@ -81,12 +81,14 @@ class Outcome:
         after: Come back after so many seconds, if nothing happens before.
         again: Come back at once.
         pause: After a failure, seconds that the API server wants to be left alone at least.
+        effort: Seconds that planning took, in which nothing else went on.
     """
 
     failed: bool = False
     after: float | None = None
     again: bool = False
     pause: float = 0.0
+    effort: float = 0.0
 
     @property
     def name(self) -> str:
@@ -136,26 +138,31 @@ class Reconciler:
             Exception: A planner has a bug; the worker logs it and backs off.
         """
         self.store.begin(key)
-        plan = await self._plan(key)
+        plan, effort = await self._plan(key)
         if plan is None:
             self._written_at.pop(key, None)
             self.store.drop(key)
             return Outcome()
         if plan.reads:
-            return Outcome(failed=True)
-        return await self._carry_out(key, plan)
+            return Outcome(failed=True, effort=effort)
+        return replace(await self._carry_out(key, plan), effort=effort)
 
-    async def _plan(self, key: Key) -> Plan | None:
-        """Plan, with as many rounds of live reads as it takes."""
-        controller = self.controllers[key.resource]
-        plan = controller.look(self.store, key, _now())
+    async def _plan(self, key: Key) -> tuple[Plan | None, float]:
+        """Plan, with as many rounds of live reads as it takes; tell how long the planner took in all."""
+        plan, effort = self._look(key)
         for _ in range(ROUNDS):
             if plan is None or not plan.reads:
                 break
             results = await asyncio.gather(*(self._read(key, read) for read in plan.reads))
             self.store.remember_reads(key, dict(zip(plan.reads, results, strict=True)))
-            plan = controller.look(self.store, key, _now())
-        return plan
+            plan, more = self._look(key)
+            effort += more
+        return plan, effort
+
+    def _look(self, key: Key) -> tuple[Plan | None, float]:
+        begun = self.clock()
+        plan = self.controllers[key.resource].look(self.store, key, _now())
+        return plan, self.clock() - begun
 
     async def _carry_out(self, key: Key, plan: Plan) -> Outcome:
         me = Ref(key.resource, key.namespace, key.name)
@@ -336,19 +343,20 @@ class Reconciler:
         self._take(ref.resource, thing)
         self.store.lend(ref.resource, thing, key)
         if self.store.get(ref) is not before:
-            self.queue.add(key)
+            self._wake([key], soon=self.store.is_minor(ref.resource, thing))
 
     def _take(self, resource: Resource, thing: Object, *, but: Key | None = None) -> None:
         """Take in the answer to a write: planners read their own writes, and all concerned look at it.
 
         The watch will tell it again, but that is no news then.
         """
-        self._wake(key for key in self.store.put(resource, thing) if key != but)
+        keys = [key for key in self.store.put(resource, thing) if key != but]
+        self._wake(keys, soon=bool(keys) and self.store.is_minor(resource, thing))
 
-    def _wake(self, keys: Iterable[Key]) -> None:
+    def _wake(self, keys: Iterable[Key], *, soon: bool = False) -> None:
         for key in keys:
             if key.resource in self.controllers:
-                self.queue.add(key)
+                (self.queue.add_soon if soon else self.queue.add)(key)
 
 
 def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:

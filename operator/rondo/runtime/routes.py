@@ -17,6 +17,10 @@ def _no_watchers(_: Object, __: View) -> Iterable[Key]:
     return ()
 
 
+def _never(_: Object) -> bool:
+    return False
+
+
 def _whole(thing: Object) -> Object:
     return thing
 
@@ -31,6 +35,7 @@ class Route:
         owners: Keys that an object is filed under and that are looked at when it changes.
         watchers: More keys that are looked at when it changes; may ask the view.
         trim: Keeps of an object what planners read.
+        minor: Whether a view of an object tells only progress, so that a look at its owners can wait a moment.
     """
 
     resource: Resource
@@ -38,6 +43,7 @@ class Route:
     owners: Callable[[Object], Iterable[Key]] = _nobody
     watchers: Callable[[Object, View], Iterable[Key]] = _no_watchers
     trim: Callable[[Object], Object] = _whole
+    minor: Callable[[Object], bool] = _never
 
     @property
     def files(self) -> bool:

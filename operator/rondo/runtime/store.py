@@ -147,6 +147,11 @@ class Store:
                 if not _is_itself(owner, resource, name):
                     self._unfile(resource, name, self._objects[resource].pop(name))
 
+    def is_minor(self, resource: Resource, thing: Object) -> bool:
+        """Tell whether a view of an object tells only progress."""
+        route = self._routes.get(resource)
+        return route is not None and route.minor(thing)
+
     def lend(self, resource: Resource, thing: Object, key: Key) -> None:
         """Keep an object that no watch will ever tell of only as long as the key whose work it is.
 

@@ -19,6 +19,12 @@ from rondo.runtime.reconciler import Outcome, Reconciler
 WORKERS: Final = 16
 """Keys that are worked on at once; while one waits for the API server the others go on."""
 
+REST: Final = 4.0
+"""A key rests for so many times as long as it took to plan, lest one large object takes the time of all others."""
+
+SHORT: Final = 0.005
+"""Seconds of planning that need no rest."""
+
 STOP_TIMEOUT: Final = 5.0
 """Seconds that running reconciles get to finish when the operator stops."""
 
@@ -72,12 +78,14 @@ class Workers:
         with contextlib.suppress(Closed):
             while True:
                 key = await self.queue.get()
-                self._busy[key] = self.clock()
+                self._busy[key], rest = self.clock(), 0.0
                 try:
-                    self._put_back(key, await self._reconcile(key))
+                    outcome = await self._reconcile(key)
+                    self._put_back(key, outcome)
+                    rest = REST * outcome.effort if outcome.effort > SHORT else 0.0
                 finally:
                     self.seconds[key.resource.kind] += self.clock() - self._busy.pop(key)
-                    self.queue.done(key)
+                    self.queue.done(key, rest=rest)
 
     async def _reconcile(self, key: Key) -> Outcome:
         """Reconcile a key; whatever goes wrong is an outcome, so that no worker ever dies."""

@@ -32,6 +32,7 @@ from rondo.core.resources import (
     SERVICE,
 )
 from rondo.core.run.controller import observe_run, run_of_child, run_of_target
+from rondo.core.run.news import is_minor_job, is_minor_pod
 from rondo.core.run.planner import plan_run
 from rondo.core.run.snapshot import RunSnapshot
 from rondo.core.run.trims import trim_job, trim_pod
@@ -79,8 +80,8 @@ def primary_routes() -> Sequence[Route]:
 def child_routes() -> Sequence[Route]:
     """Give the routes of what we create; the engine watches them by our label."""
     return (
-        Route(JOB, names.MANAGED_SELECTOR, owners=_keys_of_job, trim=trim_job),
-        Route(POD, names.MANAGED_SELECTOR, owners=_keys_of_pod, trim=_trim_pod),
+        Route(JOB, names.MANAGED_SELECTOR, owners=_keys_of_job, trim=trim_job, minor=is_minor_job),
+        Route(POD, names.MANAGED_SELECTOR, owners=_keys_of_pod, trim=_trim_pod, minor=is_minor_pod),
         Route(
             PERSISTENT_VOLUME_CLAIM,
             names.MANAGED_SELECTOR,

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rondo.runtime.queue import FIRST_BACKOFF, LONGEST_BACKOFF, Closed, Queue
+from rondo.runtime.queue import FIRST_BACKOFF, LONGEST_BACKOFF, MOMENT, Closed, Queue
 from tests.unit.runtime.clocks import ManualLoop
 
 KEYS = st.sampled_from("abcd")
@@ -58,6 +58,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert key not in self.working, f"{key} is worked on twice"
         assert key in self.owed, f"{key} was given though nobody asked"
         self.owed.discard(key)
+        self.due.pop(key, None)
         self.working.add(key)
 
     @precondition(lambda self: self.working)
@@ -132,6 +133,51 @@ def test_backoff_of_one_key_does_not_delay_another(loop: ManualLoop) -> None:
         return queue.retry("b")
 
     assert loop.run_until_complete(delays()) <= FIRST_BACKOFF * 1.2
+
+
+def test_progress_that_comes_together_is_one_look_and_an_end_does_not_wait_for_it(loop: ManualLoop) -> None:
+    async def tell(queue: Queue[str]) -> None:
+        for key in "aab":
+            queue.add_soon(key)
+
+    queue: Queue[str] = Queue()
+    loop.run_until_complete(tell(queue))
+    assert len(queue) == 0
+    queue.add("b")
+    assert loop.run_until_complete(queue.get()) == "b"
+    loop.pass_time(MOMENT)
+    assert [loop.run_until_complete(queue.get()), len(queue)] == ["a", 0]
+
+
+def test_what_is_told_during_a_look_is_another_look(loop: ManualLoop) -> None:
+    async def tell(queue: Queue[str]) -> None:
+        queue.add_soon("a")
+
+    queue: Queue[str] = Queue()
+    queue.add("a")
+    loop.run_until_complete(queue.get())
+    loop.run_until_complete(tell(queue))
+    loop.pass_time(MOMENT)
+    assert len(queue) == 0
+    queue.done("a")
+    assert len(queue) == 1
+
+
+def test_a_key_that_rests_is_given_afterwards_if_something_happened_meanwhile(loop: ManualLoop) -> None:
+    async def finish(queue: Queue[str], *keys: str) -> None:
+        for key in keys:
+            queue.done(key, rest=2.0)
+
+    queue: Queue[str] = Queue()
+    for key in "ab":
+        queue.add(key)
+        loop.run_until_complete(queue.get())
+    loop.run_until_complete(finish(queue, "a", "b"))
+    queue.add("a")
+    loop.pass_time(1.9)
+    assert len(queue) == 0
+    loop.pass_time(0.2)
+    assert [loop.run_until_complete(queue.get()), len(queue)] == ["a", 0]
 
 
 async def test_a_cancelled_getter_takes_no_key_with_it() -> None:

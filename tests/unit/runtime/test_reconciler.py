@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -249,6 +250,19 @@ async def test_planners_read_their_own_writes(world: World) -> None:
     await world.reconcile()
     assert world.api.writes == ["create p"]
     assert world.memory().created == {ref(PART, "p"): world.api.objects[ref(PART, "p")]["metadata"]["uid"]}
+
+
+async def test_the_answer_to_an_own_write_that_tells_only_progress_is_looked_at_within_a_moment(world: World) -> None:
+    minor = [replace(route, minor=lambda thing: thing["metadata"]["name"] == "p") for route in routes()]
+    world.store = world.reconciler.store = Store(minor)
+    world.store.put(TOY, world.api.objects[ME])
+    await world.reconcile(Plan(actions=(create(world, "p"),)))
+    assert len(world.queue) == 0
+    async with asyncio.timeout(10):
+        assert await world.queue.get() == key()
+    await world.reconcile(Plan(actions=(create(world, "q"),)))
+    world.queue.done(key())
+    assert len(world.queue) == 1
 
 
 async def test_a_failed_action_does_not_stop_the_others_and_is_in_the_next_look(world: World) -> None:

@@ -14,7 +14,7 @@ from rondo.core.view import Key
 from rondo.kube.errors import ApiError
 from rondo.runtime.queue import Queue
 from rondo.runtime.reconciler import Outcome, Reconciler
-from rondo.runtime.workers import Workers
+from rondo.runtime.workers import REST, SHORT, Workers
 from tests.unit.runtime.clocks import until
 from tests.unit.runtime.things import key
 
@@ -97,6 +97,24 @@ async def test_again_and_after_bring_the_key_back() -> None:
     queue.add(key())
     await until(lambda: len(script.ended) == 3)
     await stop(task)
+
+
+async def test_a_key_that_took_long_to_plan_rests_while_others_are_worked_on() -> None:
+    begun: list[tuple[str, float]] = []
+
+    async def work(at: Key) -> Outcome:
+        begun.append((at.name, asyncio.get_running_loop().time()))
+        large = at.name == "large"
+        return Outcome(again=len(begun) == 1, effort=0.05 if large else SHORT)
+
+    script, queue = Script(work), Queue[Key]()
+    task = asyncio.create_task(workers(script, queue, size=1).run())
+    queue.add(key("large"))
+    queue.add(key("small"))
+    await until(lambda: len(begun) == 3)
+    await stop(task)
+    assert [name for name, _ in begun] == ["large", "small", "large"]
+    assert begun[2][1] - begun[0][1] >= REST * 0.05
 
 
 async def test_stopping_finishes_what_runs_and_begins_nothing_more() -> None:
