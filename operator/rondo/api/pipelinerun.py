@@ -120,7 +120,10 @@ class StageState(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether nothing can change it any more."""
-        return self in {StageState.SUCCEEDED, StageState.FAILED, StageState.SKIPPED, StageState.CANCELLED}
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({StageState.SUCCEEDED, StageState.FAILED, StageState.SKIPPED, StageState.CANCELLED})
 
 
 class Attempt(StatusModel):

@@ -8,6 +8,7 @@ tools prune the children.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any, Final
 
 from rondo.api.base import GROUP
@@ -48,6 +49,7 @@ def child_name(run: str, stage: str, *parts: object) -> str:
     return f"{run[:30].rstrip('-.')}-{stage[:16].rstrip('-')}-{short_hash(stage, *parts)}"
 
 
+@lru_cache(maxsize=4096)
 def short_hash(*parts: object) -> str:
     """Give 8 hex digits of SHA-256 over the parts."""
     text = "\0".join(str(part) for part in parts)

@@ -101,9 +101,7 @@ class AttemptContext:
     @property
     def job_name(self) -> str:
         """Name of the attempt's Job."""
-        metadata = self.run["metadata"]
-        item = () if self.item is None else (f"item-{self.item.index}",)
-        return names.child_name(metadata["name"], self.stage.name, metadata["uid"], *item, self.number)
+        return name_job(self.run, self.stage.name, self.item, self.number)
 
     @property
     def store(self) -> AnyStore:
@@ -125,3 +123,10 @@ class AttemptContext:
             stage=self.stage.name if self.item is None else f"{self.stage.name}/{self.item.index}",
             attempt=self.number,
         )
+
+
+def name_job(run: Object, stage: str, item: Item | None, number: int) -> str:
+    """Name the Job of an attempt of a stage, or of one of its items."""
+    metadata = run["metadata"]
+    parts = () if item is None else (f"item-{item.index}",)
+    return names.child_name(metadata["name"], stage, metadata["uid"], *parts, number)

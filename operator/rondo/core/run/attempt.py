@@ -23,6 +23,10 @@ KILLED_FROM_OUTSIDE: Final = frozenset({137, 143})
 """Exit codes of SIGKILL and SIGTERM. A suspended or deleted pod shows them too, before any mark says why."""
 
 
+RUNNING: Final = "Running"
+"""The reason of an attempt whose program runs and that nothing threatens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """It has not started yet, or is held up.
@@ -48,7 +52,7 @@ class Runs:
     """
 
     message: str
-    reason: str = "Running"
+    reason: str = RUNNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from rondo.api.pipeline import Reclaim
 from rondo.api.pipelinerun import PipelineRunStatus
@@ -13,6 +14,8 @@ from rondo.core.run.deploy_stage import DEPLOYED_BY
 from rondo.core.run.snapshot import RunSnapshot
 from rondo.core.settings import PlannerSettings
 from rondo.core.view import Key, View
+
+_CACHE_SIZE: Final = 512
 
 
 def observe_run(view: View, key: Key, settings: PlannerSettings) -> RunSnapshot | None:
@@ -25,7 +28,7 @@ def observe_run(view: View, key: Key, settings: PlannerSettings) -> RunSnapshot 
     claims = tuple(view.select(PERSISTENT_VOLUME_CLAIM, key.namespace))
     return RunSnapshot(
         run=run,
-        status=PipelineRunStatus.model_validate(run.get("status", {})),
+        status=_STATUSES.get(uid, run.get("status", {})),
         jobs={job["metadata"]["name"]: job for job in view.children(JOB, key)},
         pods=tuple(pod for pod in view.children(POD, key) if _label(pod, names.RUN_UID) == uid),
         targets=_targets(view, key.namespace, run),
@@ -49,6 +52,27 @@ def run_of_target(target: Object) -> Iterable[Key]:
     marker: str = target["metadata"].get("annotations", {}).get(DEPLOYED_BY, "")
     if marker:
         yield Key(PIPELINE_RUN, target["metadata"]["namespace"], marker.split("/", 1)[0])
+
+
+class _StatusCache:
+    """Parsed statuses of runs that go on: most looks at a run follow something else than a write of its status."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._known: dict[str, tuple[Object, PipelineRunStatus]] = {}
+
+    def get(self, uid: str, raw: Object) -> PipelineRunStatus:
+        """Give the parsed status of the run with this uid, whose status now reads `raw`."""
+        known = self._known.pop(uid, None)
+        status = known[1] if known is not None and known[0] is raw else PipelineRunStatus.model_validate(raw)
+        if status.completion_time is None:
+            while len(self._known) >= self._size:
+                del self._known[next(iter(self._known))]
+            self._known[uid] = raw, status
+        return status
+
+
+_STATUSES: Final = _StatusCache(_CACHE_SIZE)
 
 
 def _targets(view: View, namespace: str, run: Object) -> dict[str, Object]:

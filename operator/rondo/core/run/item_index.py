@@ -119,7 +119,8 @@ class ItemIndexes:
             elif self.recorder.take(item, {}, {}):
                 self._done.add(index)
             return True
-        verdict = judge_success(stage, pod, place_of(self.view).below(str(local)).uri)
+        place = place_of(self.view).below(str(local)).uri if stage.outputs else ""
+        verdict = judge_success(stage, pod, place)
         if isinstance(verdict, Ended):
             self._fail(index, verdict.cause)
         elif self.recorder.take(item, verdict.results, verdict.outputs):

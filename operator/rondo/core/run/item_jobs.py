@@ -14,10 +14,13 @@ from typing import Final
 from rondo.api.base import Json
 from rondo.api.pipeline import ForEach, Job
 from rondo.api.pipelinerun import FanOut, ItemNote, StageState, StageStatus
+from rondo.core import names
 from rondo.core.causes import DISRUPTIONS, Cause, Reason
 from rondo.core.items import Item, allowed_failures
 from rondo.core.plan import Action, EventDraft, Read
-from rondo.core.run.job_stage import ANY_UID, attempt_name, plan_job
+from rondo.core.render.context import name_job
+from rondo.core.run.attempt import RUNNING, Runs, judge
+from rondo.core.run.job_stage import ANY_UID, ASKED, plan_job
 from rondo.core.run.records import KEPT_FAILURES, Recorder
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import Step, update
@@ -29,6 +32,7 @@ WAITING: Final = "w"
 SUCCEEDED: Final = "S"
 FAILED: Final = "F"
 ACTIVE: Final = frozenset({CREATING, SEEN, WAITING})
+_NO_NOTE: Final = ItemNote()
 
 
 @dataclass
@@ -56,13 +60,14 @@ class ItemJobs:
     _notes: dict[str, ItemNote] = field(default_factory=dict)
     _steps: list[Step] = field(default_factory=list)
     _words: str = ""
+    _starting: int = 0
 
     def plan(self, fan: FanOut) -> Step:
         """Plan all items that have not ended, and begin as many as may run at a time."""
         self._letters, self._notes = list(fan.states), dict(fan.notes)
         allowed = allowed_failures(self.for_each, fan.total)
         for index, letter in enumerate(fan.states):
-            if letter in ACTIVE:
+            if letter in ACTIVE and not self._goes_on(index, letter):
                 self._plan_item(index, letter)
         room = (self.for_each.parallelism or fan.total) - sum(letter in ACTIVE for letter in self._letters)
         for index, letter in enumerate(fan.states):
@@ -85,7 +90,7 @@ class ItemJobs:
     def _plan_item(self, index: int, letter: str) -> None:
         item = Item(index, self.values[index])
         before = self._status_of(index, letter)
-        view = replace(self.view, status=before, item=item)
+        view = replace(self.view, status=before, item=item, may_ask=self._may_ask(before))
         step = plan_job(view, self.job, self.now)
         if step.reads:
             self._steps.append(step)
@@ -98,7 +103,7 @@ class ItemJobs:
         self._steps.append(step)
         self._letters[index] = _letter_of(after)
         note = _note_of(after)
-        if note == ItemNote():
+        if note == _NO_NOTE:
             self._notes.pop(str(index), None)
         else:
             self._notes[str(index)] = note
@@ -111,9 +116,8 @@ class ItemJobs:
         """Make the status of an item from what is written down of it."""
         if letter == PENDING:
             return StageStatus(name=self.view.name)
-        note = self._notes.get(str(index), ItemNote())
-        view = replace(self.view, item=Item(index, self.values[index]))
-        name = attempt_name(view, note.attempt)
+        note = self._notes.get(str(index), _NO_NOTE)
+        name = self._job_name(index, note)
         job = self.view.snapshot.jobs.get(name)
         seen = None if job is None else str(job["metadata"]["uid"])
         return StageStatus(
@@ -130,6 +134,30 @@ class ItemJobs:
             oom_kills=note.oom_kills,
         )
 
+    def _goes_on(self, index: int, letter: str) -> bool:
+        """Tell whether the pod of an item simply runs on, so that there is nothing to plan."""
+        note = self._notes.get(str(index), _NO_NOTE)
+        if letter != SEEN or not self._words or note.reason or note.retry_time is not None:
+            return False
+        job = self.view.snapshot.jobs.get(self._job_name(index, note))
+        if job is None or names.controller_uid(job) != self.view.snapshot.uid:
+            return False
+        verdict = judge(self.view.wiring.stages[self.view.name], job, self.view.snapshot.pods_of(job), "")
+        return isinstance(verdict, Runs) and verdict.reason == RUNNING
+
+    def _may_ask(self, status: StageStatus) -> bool:
+        """Tell whether Events may be read of an item; only of the first ones that start."""
+        job = self.view.snapshot.jobs.get(status.job or "")
+        pods = () if job is None else self.view.snapshot.pods_of(job)
+        if status.retry_time is None and all(
+            pod.get("status", {}).get("phase", "Pending") == "Pending" for pod in pods
+        ):
+            self._starting += 1
+        return self._starting <= ASKED
+
+    def _job_name(self, index: int, note: ItemNote) -> str:
+        return name_job(self.view.snapshot.run, self.view.name, Item(index, None), note.attempt)
+
     def _message(self, fan: FanOut) -> str:
         waiting = fan.total - fan.succeeded - fan.failed - fan.running
         parts = [f"{fan.succeeded} of {fan.total} items succeeded", f"{fan.running} running"]
@@ -142,9 +170,9 @@ def job_names(view: StageView, fan: FanOut) -> frozenset[str]:
     """Give the names of the Jobs that items wait for."""
     found = set()
     for index, letter in enumerate(fan.states):
-        note = fan.notes.get(str(index), ItemNote())
+        note = fan.notes.get(str(index), _NO_NOTE)
         if letter in {CREATING, SEEN} and note.retry_time is None:
-            found.add(attempt_name(replace(view, item=Item(index, None)), note.attempt))
+            found.add(name_job(view.snapshot.run, view.name, Item(index, None), note.attempt))
     return frozenset(found)
 
 

@@ -53,6 +53,9 @@ ANY_UID: Final = "any"
 QUIET: Final = timedelta(seconds=3)
 """A pod that has not come or not started for so long has a reason that only Events tell."""
 
+ASKED: Final = 3
+"""Of so many stages that start, and of so many items of one, Events are read: the API server searches all for each."""
+
 
 def plan_job(view: StageView, job: Job, now: datetime) -> Step:
     """Plan a job stage whose needs are met and that has not ended."""
@@ -177,7 +180,7 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
     stage = view.wiring.stages[view.name]
     view_uid = update(view.status, job_uid=job["metadata"]["uid"])
     seen = replace(view, status=view_uid)
-    place = place_of(view).uri
+    place = place_of(view).uri if stage.outputs else ""
     verdict = judge(stage, job, view.snapshot.pods_of(job), place, told=view.status.reason)
     match verdict:
         case Done():
@@ -200,19 +203,21 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
 def hold_job(view: StageView, job: Object, held: Held, now: datetime) -> Step:
     """Say why an attempt does not run yet, and end it where waiting is of no use or has taken too long."""
     begun = parse_time(job["metadata"]["creationTimestamp"])
-    cause, read = _ask_events(view, job, held, quiet=now - begun >= QUIET)
+    waited = now - begun
+    ask = waited >= QUIET and (view.may_ask or _too_long(view, held.cause, waited))
+    cause, read = _ask_events(view, job, held) if ask else (held.cause, None)
     if read is not None:
         return Step(view.status, reads=(read,))
-    if held.stuck or _too_long(view, cause, now - begun):
+    if held.stuck or _too_long(view, cause, waited):
         return end_attempt(view, _overdue(cause), now)
     message = f"{_which_attempt(view)}{cause.message}"
     status = update(view.status, state=StageState.WAITING, reason=cause.reason.value, message=message)
-    return Step(status, look_again=_next_look(view, now - begun))
+    return Step(status, look_again=_next_look(view, waited))
 
 
-def _ask_events(view: StageView, job: Object, held: Held, *, quiet: bool) -> tuple[Cause, EventsAbout | None]:
+def _ask_events(view: StageView, job: Object, held: Held) -> tuple[Cause, EventsAbout | None]:
     """Find the cause in Events where the objects themselves do not tell."""
-    if held.cause.reason is not Reason.STARTING or not quiet:
+    if held.cause.reason is not Reason.STARTING:
         return held.cause, None
     about = held.pod if held.pod is not None else job
     read = EventsAbout(view.snapshot.namespace, about["metadata"]["uid"])
@@ -373,11 +378,6 @@ def _context(view: StageView, number: int) -> AttemptContext:
 def place_of(view: StageView) -> Place:
     """Give the folder that the current attempt stores its outputs in."""
     return _context(view, view.status.attempt).place
-
-
-def attempt_name(view: StageView, number: int) -> str:
-    """Name the Job of an attempt."""
-    return _context(view, number).job_name
 
 
 def _job_ref(view: StageView) -> Ref:
