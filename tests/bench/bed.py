@@ -96,8 +96,10 @@ class Bed:
     async def operator(self) -> AsyncIterator[Operator]:
         """Run the operator, once it has listed everything, while the block runs."""
         port = _free_port()
+        compiled = self.cluster.layout.places.folder / "compiled"  # as in the image, where modules are compiled
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            "PYTHONPYCACHEPREFIX": str(compiled),
             "KUBECONFIG": str(self.cluster.kubeconfig),
             "RONDO_LEADER_ELECTION": "false",
             "RONDO_PROBE_PORT": str(port),
