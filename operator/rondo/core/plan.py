@@ -77,7 +77,7 @@ class ListLive:
 
 @dataclass(frozen=True, slots=True)
 class EventsAbout:
-    """List the core/v1 Events about one object. Result: a tuple of Events, oldest first."""
+    """Find the core/v1 Events of type Warning about one object. Result: a tuple of Events, oldest first."""
 
     namespace: str
     uid: str

@@ -36,7 +36,6 @@ from rondo.core.plan import (
     Resource,
     StatusKind,
 )
-from rondo.core.resources import CORE_EVENT
 from rondo.core.view import Key
 from rondo.kube.client import Client, Selector
 from rondo.kube.errors import ApiError
@@ -44,15 +43,13 @@ from rondo.runtime.controller import Controller
 from rondo.runtime.evaluator import Evaluator
 from rondo.runtime.queue import Queue
 from rondo.runtime.store import Store
+from rondo.runtime.warnings import AGE, WarningReader
 
 ROUNDS: Final = 4
 """Rounds of live reads within one reconcile; a planner that wants more is asked again later."""
 
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two writes of an object's status that only tell progress, at least."""
-
-EVENTS_AGE: Final = 2.0
-"""Seconds for which what was read about an object's Events counts: the API server searches all of a namespace's."""
 
 PATIENCE: Final = 20.0
 """What can wait does so for so many times as long as a status write takes at present: the API server is loaded then."""
@@ -62,7 +59,7 @@ PARALLEL_CREATES: Final = 16
 log = logging.getLogger(__name__)
 
 
-_ApiRead: TypeAlias = GetLive | ListLive | EventsAbout
+_ApiRead: TypeAlias = GetLive | ListLive
 
 
 class EventSink(Protocol):
@@ -112,6 +109,7 @@ class Reconciler:
         events: Where Events go.
         clock: Monotonic seconds.
         evaluator: Evaluates expressions that may take long.
+        warnings: Reads the Warning Events of namespaces.
         write_seconds: How long a status write takes at present; a moving average.
     """
 
@@ -123,13 +121,14 @@ class Reconciler:
     clock: Callable[[], float] = time.monotonic
     write_seconds: float = 0.0
     evaluator: Evaluator = field(init=False)
+    warnings: WarningReader = field(init=False)
     _written_at: dict[Key, float] = field(default_factory=dict)
     _pauses: dict[Key, float] = field(default_factory=dict)
-    _events: dict[EventsAbout, tuple[float, ReadResult]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Have expensive expressions evaluated elsewhere."""
+        """Have expensive expressions evaluated elsewhere, and warnings read once for all."""
         self.evaluator = Evaluator(self.queue.add)
+        self.warnings = WarningReader(self.client, self.clock)
 
     async def reconcile(self, key: Key) -> Outcome:
         """Look at an object once and do what its plan says.
@@ -308,17 +307,7 @@ class Reconciler:
         if isinstance(read, Evaluate):
             return self.evaluator.look(read, key)
         if isinstance(read, EventsAbout):
-            return await self._read_events(read)
-        return await self._read_now(read)
-
-    async def _read_events(self, read: EventsAbout) -> ReadResult:
-        oldest = self.clock() - EVENTS_AGE - PATIENCE * self.write_seconds
-        self._events = {about: known for about, known in self._events.items() if known[0] > oldest}
-        if read not in self._events:
-            self._events[read] = self.clock(), await self._read_now(read)
-        return self._events[read][1]
-
-    async def _read_now(self, read: _ApiRead) -> ReadResult:
+            return await self.warnings.read(read, age=AGE + PATIENCE * self.write_seconds)
         try:
             return ReadResult(_now(), await self._read_value(read))
         except ApiError as error:
@@ -331,9 +320,6 @@ class Reconciler:
             case ListLive(resource, namespace, labels):
                 wanted = ",".join(f"{key}={value}" for key, value in labels)
                 return tuple((await self.client.list(Selector(resource, namespace, wanted))).items)
-            case EventsAbout(namespace, uid):
-                about = Selector(CORE_EVENT, namespace, fields=f"involvedObject.uid={uid}")
-                return tuple(sorted((await self.client.list(about)).items, key=_event_time))
             case _:
                 assert_never(read)
 
@@ -372,10 +358,6 @@ def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:
             yield [action]
     if batch:
         yield batch
-
-
-def _event_time(event: Object) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
 
 
 def _now() -> datetime:

@@ -28,13 +28,15 @@ from rondo.core.plan import (
     ReadResult,
     StatusKind,
 )
+from rondo.core.resources import CORE_EVENT
 from rondo.core.view import Key, View
-from rondo.kube.client import Client
+from rondo.kube.client import Client, Listing
 from rondo.kube.errors import ApiError
 from rondo.runtime.controller import Controller
 from rondo.runtime.queue import Queue
-from rondo.runtime.reconciler import EVENTS_AGE, PATIENCE, PROGRESS_INTERVAL, ROUNDS, Outcome, Reconciler
+from rondo.runtime.reconciler import PATIENCE, PROGRESS_INTERVAL, ROUNDS, Outcome, Reconciler
 from rondo.runtime.store import Store
+from rondo.runtime.warnings import AGE
 from tests.unit.runtime.api import Api
 from tests.unit.runtime.things import OTHER, PART, TOY, TOY_LABEL, key, ref, routes
 
@@ -409,12 +411,30 @@ async def test_progress_waits_longer_while_writes_take_long(world: World) -> Non
     assert outcome.after == pytest.approx(PROGRESS_INTERVAL, rel=0.05)
 
 
-async def test_events_about_an_object_are_listed_once_in_a_while(world: World) -> None:
-    read = EventsAbout("team", "uid-p")
-    world.decide = lambda look: Plan(reads=(read,)) if read not in look.memory.reads else Plan()
+async def test_warnings_about_all_objects_of_a_namespace_are_one_list_in_a_while(world: World) -> None:
+    for number, uid in [(2, "p"), (1, "p"), (3, "q")]:
+        told = {"involvedObject": {"uid": uid}, "lastTimestamp": f"2030-01-01T00:00:0{number}Z"}
+        world.api.have(ref(CORE_EVENT, f"{uid}{number}"), told)
+    reads = tuple(EventsAbout(space, uid) for space, uid in [("team", "p"), ("team", "q"), ("team", "r"), ("", "p")])
+    world.decide = lambda look: Plan() if reads[0] in look.memory.reads else Plan(reads=reads)
     for _ in range(3):
         assert await world.reconcile() == Outcome()
-    assert world.api.calls == ["list events"]
-    world.time += EVENTS_AGE
-    await world.reconcile()
     assert world.api.calls == ["list events"] * 2
+    found = [[event["metadata"]["name"] for event in world.memory().reads[read].value] for read in reads[:3]]
+    assert found == [["p1", "p2"], ["q3"], []]
+    world.time += AGE
+    await world.reconcile()
+    assert world.api.calls == ["list events"] * 4
+
+
+async def test_warnings_that_cannot_be_read_are_an_error_of_each_read(world: World) -> None:
+    read = EventsAbout("team", "p")
+
+    async def refuse(_: object) -> Listing:
+        raise FORBIDDEN
+
+    world.api.list = refuse  # type: ignore[method-assign, assignment]
+    await world.reconcile(Plan(reads=(read,)))
+    error = world.memory().reads[read].error
+    assert error is not None
+    assert error.message == "no"

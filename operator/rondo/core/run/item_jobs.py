@@ -20,7 +20,7 @@ from rondo.core.items import Item, allowed_failures
 from rondo.core.plan import Action, EventDraft, Read
 from rondo.core.render.context import name_job
 from rondo.core.run.attempt import RUNNING, Runs, judge
-from rondo.core.run.job_stage import ANY_UID, ASKED, plan_job
+from rondo.core.run.job_stage import ANY_UID, plan_job
 from rondo.core.run.records import KEPT_FAILURES, Recorder
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import Step, update
@@ -60,7 +60,6 @@ class ItemJobs:
     _notes: dict[str, ItemNote] = field(default_factory=dict)
     _steps: list[Step] = field(default_factory=list)
     _words: str = ""
-    _starting: int = 0
 
     def plan(self, fan: FanOut) -> Step:
         """Plan all items that have not ended, and begin as many as may run at a time."""
@@ -90,7 +89,7 @@ class ItemJobs:
     def _plan_item(self, index: int, letter: str) -> None:
         item = Item(index, self.values[index])
         before = self._status_of(index, letter)
-        view = replace(self.view, status=before, item=item, may_ask=self._may_ask(before))
+        view = replace(self.view, status=before, item=item)
         step = plan_job(view, self.job, self.now)
         if step.reads:
             self._steps.append(step)
@@ -144,16 +143,6 @@ class ItemJobs:
             return False
         verdict = judge(self.view.wiring.stages[self.view.name], job, self.view.snapshot.pods_of(job), "")
         return isinstance(verdict, Runs) and verdict.reason == RUNNING
-
-    def _may_ask(self, status: StageStatus) -> bool:
-        """Tell whether Events may be read of an item; only of the first ones that start."""
-        job = self.view.snapshot.jobs.get(status.job or "")
-        pods = () if job is None else self.view.snapshot.pods_of(job)
-        if status.retry_time is None and all(
-            pod.get("status", {}).get("phase", "Pending") == "Pending" for pod in pods
-        ):
-            self._starting += 1
-        return self._starting <= ASKED
 
     def _job_name(self, index: int, note: ItemNote) -> str:
         return name_job(self.view.snapshot.run, self.view.name, Item(index, None), note.attempt)

@@ -53,9 +53,6 @@ ANY_UID: Final = "any"
 QUIET: Final = timedelta(seconds=3)
 """A pod that has not come or not started for so long has a reason that only Events tell."""
 
-ASKED: Final = 3
-"""Of so many stages that start, and of so many items of one, Events are read: the API server searches all for each."""
-
 
 def plan_job(view: StageView, job: Job, now: datetime) -> Step:
     """Plan a job stage whose needs are met and that has not ended."""
@@ -204,8 +201,7 @@ def hold_job(view: StageView, job: Object, held: Held, now: datetime) -> Step:
     """Say why an attempt does not run yet, and end it where waiting is of no use or has taken too long."""
     begun = parse_time(job["metadata"]["creationTimestamp"])
     waited = now - begun
-    ask = waited >= QUIET and (view.may_ask or _too_long(view, held.cause, waited))
-    cause, read = _ask_events(view, job, held) if ask else (held.cause, None)
+    cause, read = _ask_events(view, job, held, quiet=waited >= QUIET)
     if read is not None:
         return Step(view.status, reads=(read,))
     if held.stuck or _too_long(view, cause, waited):
@@ -215,9 +211,9 @@ def hold_job(view: StageView, job: Object, held: Held, now: datetime) -> Step:
     return Step(status, look_again=_next_look(view, waited))
 
 
-def _ask_events(view: StageView, job: Object, held: Held) -> tuple[Cause, EventsAbout | None]:
+def _ask_events(view: StageView, job: Object, held: Held, *, quiet: bool) -> tuple[Cause, EventsAbout | None]:
     """Find the cause in Events where the objects themselves do not tell."""
-    if held.cause.reason is not Reason.STARTING:
+    if held.cause.reason is not Reason.STARTING or not quiet:
         return held.cause, None
     about = held.pod if held.pod is not None else job
     read = EventsAbout(view.snapshot.namespace, about["metadata"]["uid"])

@@ -15,7 +15,7 @@ from rondo.api.base import Json
 from rondo.api.pipeline import DeployState, Job, OnStageFailure
 from rondo.api.pipelinerun import FanOut, PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import names
-from rondo.core.causes import DISRUPTIONS, Reason, describe
+from rondo.core.causes import DISRUPTIONS, describe
 from rondo.core.durations import parse_duration, parse_time
 from rondo.core.expressions import ExpressionError
 from rondo.core.pipeline.wiring import Tie, Wiring
@@ -27,7 +27,7 @@ from rondo.core.run.fan_out_stage import plan_fan_out
 from rondo.core.run.frozen import frozen_generation, taken_over
 from rondo.core.run.gate_stage import plan_gate
 from rondo.core.run.item_jobs import CREATING, SEEN, job_names
-from rondo.core.run.job_stage import ASKED, plan_job
+from rondo.core.run.job_stage import plan_job
 from rondo.core.run.snapshot import RunSnapshot, StageView, Values
 from rondo.core.run.step import Step, Stop, end, update
 from rondo.core.run.strays import delete_strays
@@ -59,14 +59,12 @@ class Round:
     _steps: list[Step] = field(default_factory=list)
     _failed: str | None = None
     _spared: set[str] = field(default_factory=set)
-    _silent: frozenset[str] = frozenset()
 
     def plan(self) -> Plan:
         """Plan all stages, and what follows for the run."""
         before = self._known_stages()
         self._stages = dict(before)
         self._failed = next((n for n in self.wiring.main if fails_run(before[n], self.wiring)), None)
-        self._silent = _starting(before, self.wiring)
         for name in self.wiring.main:
             step = self._plan_main(name)
             self._take(name, step)
@@ -233,7 +231,7 @@ class Round:
 
     def _view(self, name: str, state: str) -> StageView:
         values = Values(self.snapshot, self.wiring, self.params, self._stages, state)
-        return StageView(self.snapshot, self.wiring, self._stages[name], values, may_ask=name not in self._silent)
+        return StageView(self.snapshot, self.wiring, self._stages[name], values)
 
     def _known_stages(self) -> dict[str, StageStatus]:
         """Statuses of all stages; those that are not in status yet are Pending, or taken over from an earlier run."""
@@ -310,11 +308,6 @@ def label_outcome(snapshot: RunSnapshot, status: PipelineRunStatus) -> Iterable[
     if names.OUTCOME not in metadata.get("labels", {}):
         body = {"metadata": {"labels": {names.OUTCOME: report.outcome(status)}}}
         yield MergePatch(Ref(PIPELINE_RUN, snapshot.namespace, snapshot.name), metadata["uid"], body)
-
-
-def _starting(stages: Mapping[str, StageStatus], wiring: Wiring) -> frozenset[str]:
-    """Give the stages that start and of which nothing more is asked, since it is asked of enough others."""
-    return frozenset([n for n in wiring.order if stages[n].reason == Reason.STARTING.value][ASKED:])
 
 
 def _facts(stage: StageStatus) -> tuple[Any, ...]:

@@ -275,7 +275,6 @@ class StageView:
         status: How the stage is.
         values: Values of the other stages as planned so far.
         item: The item of the fan-out that is planned, if it is one.
-        may_ask: Whether Events may be read for it where nothing else tells why it does not start.
     """
 
     snapshot: RunSnapshot
@@ -283,7 +282,6 @@ class StageView:
     status: StageStatus
     values: Values
     item: Item | None = None
-    may_ask: bool = True
 
     def with_status(self, status: StageStatus) -> StageView:
         """Give the same stage with another status."""
