@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -169,12 +169,11 @@ class _Sink:
 
     see: Callable[[Object], None]
 
-    def replaced(self, items: Iterable[dict[str, Any]], version: str) -> None:  # noqa: ARG002 - a reflector's sink
-        for item in items:
-            self.see(item)
-
     def stored(self, item: dict[str, Any]) -> None:
         self.see(item)
+
+    def listed(self, uids: Set[str], version: str) -> None:
+        """Nothing waits for what is not there."""
 
     def deleted(self, item: dict[str, Any]) -> None:
         """Nothing waits for an end."""

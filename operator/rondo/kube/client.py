@@ -50,7 +50,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A consistent list.
+    """A consistent list, or a page of one.
 
     Attributes:
         items: Objects, each with `apiVersion` and `kind`.
@@ -89,19 +89,32 @@ class Client:
             raise
 
     async def list(self, selector: Selector) -> Listing:
-        """List objects, page by page, at one resourceVersion.
+        """List objects at one resourceVersion.
 
         Raises:
             ApiError: The API server refused or did not answer.
         """
-        resource, items, query = selector.resource, [], {**selector.query(), "limit": str(PAGE_SIZE)}
-        path = collection(resource, selector.namespace)
+        items: list[dict[str, Any]] = []
+        version = ""
+        async for page in self.pages(selector):
+            items += page.items
+            version = page.version
+        return Listing(items, version)
+
+    async def pages(self, selector: Selector) -> AsyncIterator[Listing]:
+        """List objects page by page, all at one resourceVersion, so that never all of them have to be in memory.
+
+        Raises:
+            ApiError: As above; `gone` if it took so long that the version is compacted.
+        """
+        resource, query = selector.resource, {**selector.query(), "limit": str(PAGE_SIZE)}
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         while True:
-            page = await self._request("GET", resource, path, query=query)
-            items += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
+            page = await self._request("GET", resource, collection(resource, selector.namespace), query=query)
+            yield Listing([{**kind, **item} for item in page["items"]], page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
-                return Listing(items, page["metadata"]["resourceVersion"])
+                return
             query["continue"] = token
 
     async def create(self, ref: Ref, body: Object) -> dict[str, Any]:

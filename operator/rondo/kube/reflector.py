@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Where a reflector puts what it sees."""
 
-    def replaced(self, items: Sequence[dict[str, Any]], version: str) -> None:
-        """All objects there are, as of a resourceVersion."""
-
     def stored(self, item: dict[str, Any]) -> None:
-        """An object was added or changed."""
+        """An object is there: it was listed, added or changed."""
+
+    def listed(self, uids: Set[str], version: str) -> None:
+        """All objects that were there as of a resourceVersion have been told one by one; others were not there."""
 
     def deleted(self, item: dict[str, Any]) -> None:
         """An object was deleted."""
@@ -82,9 +82,7 @@ class Reflector:
                 await asyncio.sleep(_pause(error, attempt))
 
     async def _list(self) -> None:
-        listing = await self.client.list(self.selector)
-        self.sink.replaced(listing.items, listing.version)
-        self._version = listing.version
+        self._version = await list_into(self.sink, self.client, self.selector)
         self._heard_at = self.clock()
         self.synced.set()
 
@@ -111,6 +109,23 @@ class Reflector:
         if error.gone or error.code == 400:
             self._version = ""
         log.info("watch of %s ended: %s", self.selector.resource.plural, error)
+
+
+async def list_into(sink: Sink, client: Client, selector: Selector) -> str:
+    """List all objects into a sink, page by page; give the resourceVersion from which a watch goes on.
+
+    Raises:
+        ApiError: The API server refused or did not answer; what was told until then is there none the less.
+    """
+    uids: set[str] = set()
+    version = ""
+    async for page in client.pages(selector):
+        for item in page.items:
+            sink.stored(item)
+            uids.add(item["metadata"]["uid"])
+        version = page.version
+    sink.listed(uids, version)
+    return version
 
 
 def _pause(error: ApiError | None, attempt: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from rondo.core.plan import Object, Resource
 from rondo.core.view import Key
 from rondo.kube.client import Client, Selector
 from rondo.kube.errors import ApiError
-from rondo.kube.reflector import Reflector
+from rondo.kube.reflector import Reflector, list_into
 from rondo.runtime.controller import Controller
 from rondo.runtime.events import EventRecorder
 from rondo.runtime.queue import Queue
@@ -145,8 +145,8 @@ class Engine:
 
     async def _list(self, route: Route) -> None:
         for namespace in self._spaces(route):
-            listing = await self.client.list(Selector(route.resource, namespace, route.labels))
-            self.enqueue(self.store.replace(route.resource, listing.items, listing.version, namespace))
+            selector = Selector(route.resource, namespace, route.labels)
+            await list_into(_Sink(self, route.resource, namespace), self.client, selector)
 
     async def _resync(self) -> None:
         """Look at everything again from time to time, whatever was missed."""
@@ -168,12 +168,12 @@ class _Sink:
     resource: Resource
     namespace: str
 
-    def replaced(self, items: Sequence[dict[str, Any]], version: str) -> None:
-        self.engine.enqueue(self.engine.store.replace(self.resource, items, version, self.namespace))
-
     def stored(self, item: dict[str, Any]) -> None:
         keys = self.engine.store.put(self.resource, item)
         self.engine.enqueue(keys, soon=bool(keys) and self.engine.store.is_minor(self.resource, item))
+
+    def listed(self, uids: Set[str], version: str) -> None:
+        self.engine.enqueue(self.engine.store.keep_only(self.resource, uids, version, self.namespace))
 
     def deleted(self, item: dict[str, Any]) -> None:
         self.engine.enqueue(self.engine.store.remove(self.resource, item))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any, Final
 
@@ -75,6 +75,8 @@ class Store:
         route = self._routes.get(resource)
         kept = _strip(thing) if route is None else route.trim(_strip(thing))
         before = [] if known is None else self._unfile(resource, name, known)
+        if known is not None and known["metadata"]["uid"] != thing["metadata"]["uid"]:
+            self._bury(known["metadata"]["uid"], _version(thing))
         self._objects[resource][name] = kept
         keys = self._file(resource, name, kept)
         if known is not None and _same(kept, known):
@@ -102,28 +104,26 @@ class Store:
         self._unfile(resource, name, known)
         return keys
 
-    def replace(self, resource: Resource, things: Sequence[Object], version: str, namespace: str = "") -> list[Key]:
-        """Take in a complete list.
+    def keep_only(self, resource: Resource, uids: Set[str], version: str, namespace: str = "") -> list[Key]:
+        """Take in that a complete list had only these objects, each of which was put in before.
 
         Args:
             resource: The kind.
-            things: All its objects, of one namespace or of all.
+            uids: All its objects, of one namespace or of all.
             version: The list's resourceVersion: what is known to be newer than it is kept though it is not in the list.
             namespace: The namespace that was listed, or empty for all.
 
         Returns:
-            The keys that have to be looked at: of what is new, changed or gone.
+            The keys that have to be looked at: of what is gone.
         """
-        there = {thing["metadata"]["uid"] for thing in things}
         gone = [
             known
             for known in self._objects[resource].values()
-            if known["metadata"]["uid"] not in there
+            if known["metadata"]["uid"] not in uids
             and _version(known) <= int(version)
             and namespace in {"", known["metadata"].get("namespace", "")}
         ]
-        keys = [key for known in gone for key in self.remove(resource, known, until=int(version))]
-        return keys + [key for thing in things for key in self.put(resource, thing)]
+        return [key for known in gone for key in self.remove(resource, known, until=int(version))]
 
     def keys(self, resource: Resource) -> list[Key]:
         """Give the keys of all objects of a kind."""

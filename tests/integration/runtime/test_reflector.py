@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,9 +35,9 @@ class Sink:
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     lists: int = 0
 
-    def replaced(self, items: Any, version: str) -> None:
+    def listed(self, uids: Set[str], version: str) -> None:
         del version
-        self.known = {item["metadata"]["name"]: item for item in items}
+        self.known = {name: item for name, item in self.known.items() if item["metadata"]["uid"] in uids}
         self.lists += 1
 
     def stored(self, item: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondo.core.plan import Failure, GetLive, Object, ReadResult
-from rondo.core.view import View
+from rondo.core.view import Key, View
 from rondo.runtime.routes import Route
 from rondo.runtime.store import Store
 from tests.unit.runtime.things import OTHER, PART, TOY, key, part, ref, routes, thing, toy
@@ -107,7 +107,7 @@ def test_a_route_trims_what_is_kept_but_not_what_is_given() -> None:
 
 def test_an_object_that_its_route_cannot_read_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     store = Store([Route(PART, owners=lambda each: [key(each["metadata"]["labels"]["missing"])])])
-    assert store.replace(PART, [part("p")], "1") == []
+    assert listed(store, [part("p")], "1") == []
     assert store.put(PART, thing(PART, "q", metadata={"labels": {"missing": "a"}})) == [key("a")]
     assert names_of(store.select(PART, "")) == ["q"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -131,33 +131,48 @@ def test_select_gives_a_namespace_or_all(store: Store) -> None:
     assert names_of(store.select(PART, "")) == ["p", "q"]
 
 
+def listed(store: Store, things: list[dict[str, Any]], version: str, namespace: str = "") -> list[Key]:
+    """Take in a complete list; give all keys that are to be looked at."""
+    new = [at for each in things for at in store.put(PART, each)]
+    uids = {each["metadata"]["uid"] for each in things}
+    return new + store.keep_only(PART, uids, version, namespace)
+
+
 # Lists -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_list_removes_what_it_does_not_show_and_wakes_the_owner(store: Store) -> None:
     store.put(PART, part("kept", 1, of="a"))
     store.put(PART, part("gone", 2, of="b"))
-    assert store.replace(PART, [part("kept", 1, of="a")], "10") == [key("b")]
+    assert listed(store, [part("kept", 1, of="a")], "10") == [key("b")]
     assert names_of(store.select(PART, "")) == ["kept"]
 
 
 def test_a_list_that_is_older_than_a_creation_does_not_remove_it(store: Store) -> None:
     store.put(PART, part("new", 11))
-    assert store.replace(PART, [], "10") == []
+    assert listed(store, [], "10") == []
     assert names_of(store.select(PART, "")) == ["new"]
 
 
 def test_a_list_that_is_older_than_a_deletion_does_not_undo_it(store: Store) -> None:
     store.put(PART, part("p", 1))
     store.remove(PART, part("p", 12))
-    assert store.replace(PART, [part("p", 1)], "10") == []
+    assert listed(store, [part("p", 1)], "10") == []
+    assert names_of(store.select(PART, "")) == []
+
+
+def test_what_was_made_again_under_its_name_buries_the_old(store: Store) -> None:
+    store.put(PART, part("p", 1, uid="old"))
+    listed(store, [part("p", 5, uid="new")], "10")
+    store.remove(PART, part("p", 11, uid="new"))
+    store.put(PART, part("p", 2, uid="old"))
     assert names_of(store.select(PART, "")) == []
 
 
 def test_a_list_of_a_namespace_leaves_the_others_alone(store: Store) -> None:
     store.put(PART, part("here", 1))
     store.put(PART, part("there", 1, namespace="elsewhere"))
-    store.replace(PART, [], "10", "team")
+    listed(store, [], "10", "team")
     assert names_of(store.select(PART, "")) == ["there"]
 
 
@@ -203,7 +218,7 @@ def test_late_answers_and_old_lists_never_change_where_the_store_ends(data: st.D
                 store.put(PART, events[late][1])
         if data.draw(st.booleans()):
             until = data.draw(st.integers(0, seen))
-            store.replace(PART, list(state_after(events[:until]).values()), str(until))
+            listed(store, list(state_after(events[:until]).values()), str(until))
     assert {name: each["data"] for name, each in known(store).items()} == {
         name: each["data"] for name, each in state_after(events).items()
     }
@@ -219,7 +234,7 @@ def test_a_list_makes_up_for_everything_missed(events: list[tuple[str, dict[str,
         if data.draw(st.booleans()):
             deliver(store, type_, each)
     truth = state_after(events)
-    store.replace(PART, list(truth.values()), str(len(events)))
+    listed(store, list(truth.values()), str(len(events)))
     assert {name: each["data"] for name, each in known(store).items()} == {n: e["data"] for n, e in truth.items()}
 
 
