@@ -30,12 +30,16 @@ from rondo.core.plan import (
     Ref,
     StatusKind,
 )
-from rondo.core.problems import summarize
+from rondo.core.problems import Problem, summarize
+from rondo.core.recent import Recent
 from rondo.core.resources import CONTROLLER_REVISION, PIPELINE, PIPELINE_RUN
 from rondo.core.view import Key, View
 
 _EXECUTED: Final = ("params", "stages", "finally", "defaults", "workspace", "timeout", "onStageFailure", "results")
 """Fields whose change makes a run due, besides `run.token` and `run.params`."""
+
+_SPECS: Final[Recent[tuple[PipelineSpec | None, list[Problem]]]] = Recent(512)
+"""Specs that were read and checked; every progress of a run is a look at its Pipeline."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,8 @@ def plan_pipeline(snapshot: PipelineSnapshot, now: datetime) -> Plan:
     """
     if "deletionTimestamp" in snapshot.pipeline["metadata"]:
         return Plan()
-    spec, problems = validation.parse(snapshot.pipeline["spec"])
-    problems = problems if spec is None else validation.validate(spec)
+    raw = snapshot.pipeline["spec"]
+    spec, problems = _SPECS.get(snapshot.pipeline["metadata"]["uid"], raw, lambda: _read(raw))
     if spec is None or problems:
         return _invalid(snapshot, summarize(problems), now)
     missing = params.missing(spec, {})
@@ -122,6 +126,11 @@ def plan_pipeline(snapshot: PipelineSnapshot, now: datetime) -> Plan:
         return Plan(actions=create)
     said = _say(snapshot, spec, missing, blocked=failure.message if failure else "")
     return _plan(snapshot, said, (*create, *_expired(snapshot, spec)), now)
+
+
+def _read(raw: Mapping[str, Json]) -> tuple[PipelineSpec | None, list[Problem]]:
+    spec, problems = validation.parse(raw)
+    return spec, problems if spec is None else validation.validate(spec)
 
 
 def _due(snapshot: PipelineSnapshot, spec: PipelineSpec, missing: Sequence[str]) -> bool | GetLive:

@@ -9,13 +9,15 @@ from rondo.api.pipeline import Reclaim
 from rondo.api.pipelinerun import PipelineRunStatus
 from rondo.core import names
 from rondo.core.plan import Object, Ref
+from rondo.core.recent import Recent
 from rondo.core.resources import CONTROLLER_REVISION, JOB, MODEL_DEPLOYMENT, PERSISTENT_VOLUME_CLAIM, PIPELINE_RUN, POD
 from rondo.core.run.deploy_stage import DEPLOYED_BY
 from rondo.core.run.snapshot import RunSnapshot
 from rondo.core.settings import PlannerSettings
 from rondo.core.view import Key, View
 
-_CACHE_SIZE: Final = 512
+_STATUSES: Final[Recent[PipelineRunStatus]] = Recent(512)
+"""Statuses of runs that go on."""
 
 
 def observe_run(view: View, key: Key, settings: PlannerSettings) -> RunSnapshot | None:
@@ -28,7 +30,7 @@ def observe_run(view: View, key: Key, settings: PlannerSettings) -> RunSnapshot 
     claims = tuple(view.select(PERSISTENT_VOLUME_CLAIM, key.namespace))
     return RunSnapshot(
         run=run,
-        status=_STATUSES.get(uid, run.get("status", {})),
+        status=_parsed(uid, run.get("status", {})),
         jobs={job["metadata"]["name"]: job for job in view.children(JOB, key)},
         pods=tuple(pod for pod in view.children(POD, key) if _label(pod, names.RUN_UID) == uid),
         targets=_targets(view, key.namespace, run),
@@ -54,25 +56,12 @@ def run_of_target(target: Object) -> Iterable[Key]:
         yield Key(PIPELINE_RUN, target["metadata"]["namespace"], marker.split("/", 1)[0])
 
 
-class _StatusCache:
-    """Parsed statuses of runs that go on: most looks at a run follow something else than a write of its status."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._known: dict[str, tuple[Object, PipelineRunStatus]] = {}
-
-    def get(self, uid: str, raw: Object) -> PipelineRunStatus:
-        """Give the parsed status of the run with this uid, whose status now reads `raw`."""
-        known = self._known.pop(uid, None)
-        status = known[1] if known is not None and known[0] is raw else PipelineRunStatus.model_validate(raw)
-        if status.completion_time is None:
-            while len(self._known) >= self._size:
-                del self._known[next(iter(self._known))]
-            self._known[uid] = raw, status
-        return status
-
-
-_STATUSES: Final = _StatusCache(_CACHE_SIZE)
+def _parsed(uid: str, raw: Object) -> PipelineRunStatus:
+    """Parse the status of a run; most looks at it follow something else than a write of its status."""
+    status = _STATUSES.get(uid, raw, lambda: PipelineRunStatus.model_validate(raw))
+    if status.completion_time is not None:
+        _STATUSES.forget(uid)
+    return status
 
 
 def _targets(view: View, namespace: str, run: Object) -> dict[str, Object]:

@@ -12,6 +12,7 @@ from rondo.api.pipelinerun import FanOut, PerItem, StageState
 from rondo.core.causes import Reason
 from rondo.core.conditions import timestamp
 from rondo.core.items import ItemsError, allowed_failures, check_count, expand, mode_of
+from rondo.core.recent import Recent
 from rondo.core.references import UnresolvedError
 from rondo.core.run.item_index import ItemIndexes
 from rondo.core.run.item_jobs import ItemJobs
@@ -19,7 +20,8 @@ from rondo.core.run.records import INLINE_LIMIT, Recorder, gathered, store
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import Step, end, update
 
-_CACHE_SIZE: Final = 256
+_VALUES: Final[Recent[Sequence[Json]]] = Recent(256)
+"""The items of fan-outs that go on: they follow from facts, so they are made once."""
 
 
 def plan_fan_out(view: StageView, for_each: ForEach, job: Job, now: datetime, *, hold: bool) -> Step:
@@ -33,7 +35,7 @@ def plan_fan_out(view: StageView, for_each: ForEach, job: Job, now: datetime, *,
         hold: Whether nothing new may start.
     """
     try:
-        values = _VALUES.get(view, for_each)
+        values = _VALUES.get((view.snapshot.uid, view.name), None, lambda: _values(view, for_each))
         allowed = allowed_failures(for_each, len(values))
     except (UnresolvedError, ItemsError) as error:
         return Step(end(view.status, StageState.FAILED, Reason.CONFIG_ERROR.value, str(error), at=now))
@@ -90,28 +92,13 @@ def _conclude(view: StageView, step: Step, fan: FanOut, now: datetime) -> Step:
     return Step(end(status, StageState.SUCCEEDED, "Succeeded", words, at=now), events=step.events)
 
 
-class _ValuesCache:
-    """The items of fan-outs that go on: they follow from facts, so they are made once."""
+def _values(view: StageView, for_each: ForEach) -> Sequence[Json]:
+    """Give the values of the items of a stage.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._known: dict[tuple[str, str], Sequence[Json]] = {}
-
-    def get(self, view: StageView, for_each: ForEach) -> Sequence[Json]:
-        """Give the values of the items of a stage.
-
-        Raises:
-            UnresolvedError: A reference has no value.
-            ItemsError: There is no list, or it is too long.
-        """
-        key = (view.snapshot.uid, view.name)
-        if key not in self._known:
-            values = expand(for_each, view.values.lookup)
-            check_count(values, mode_of(view.wiring.stages[view.name]))
-            while len(self._known) >= self._size:
-                del self._known[next(iter(self._known))]
-            self._known[key] = values
-        return self._known[key]
-
-
-_VALUES = _ValuesCache(_CACHE_SIZE)
+    Raises:
+        UnresolvedError: A reference has no value.
+        ItemsError: There is no list, or it is too long.
+    """
+    values = expand(for_each, view.values.lookup)
+    check_count(values, mode_of(view.wiring.stages[view.name]))
+    return values

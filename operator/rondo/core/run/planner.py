@@ -19,6 +19,7 @@ from rondo.core.pipeline import params, validation
 from rondo.core.pipeline.wiring import Wiring, wire
 from rondo.core.plan import Action, Delete, EventDraft, EventType, Plan, Ref, StatusKind
 from rondo.core.problems import summarize
+from rondo.core.recent import Recent
 from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM
 from rondo.core.run import report
 from rondo.core.run.frozen import freeze, frozen_spec, given_params
@@ -27,7 +28,8 @@ from rondo.core.run.round import Round, label_outcome
 from rondo.core.run.snapshot import RunSnapshot
 from rondo.core.run.strays import delete_strays
 
-_CACHE_SIZE: Final = 512
+_WIRINGS: Final[Recent[tuple[Wiring | None, str]]] = Recent(512)
+"""Pipelines of runs, and what is wrong with them: a frozen copy never changes, so it is read and checked once."""
 
 
 def plan_run(snapshot: RunSnapshot, now: datetime) -> Plan:
@@ -54,7 +56,7 @@ def plan_run(snapshot: RunSnapshot, now: datetime) -> Plan:
 
 
 def _plan_frozen(snapshot: RunSnapshot, raw: Mapping[str, Json], now: datetime) -> Plan:
-    wiring, wrong = _WIRINGS.get(snapshot.uid, raw)
+    wiring, wrong = _WIRINGS.get(snapshot.uid, None, lambda: _parse(raw))
     if wiring is None or wrong:
         return _rejected(snapshot, "InvalidPipeline", wrong, now)
     given = given_params(snapshot)
@@ -70,25 +72,6 @@ def _plan_frozen(snapshot: RunSnapshot, raw: Mapping[str, Json], now: datetime) 
         return _rejected(snapshot, "InvalidTargets", words, now)
     targets = wiring.ancestors(named) if named else frozenset(wiring.main)
     return Round(snapshot, wiring, params.resolve(wiring.spec, given), targets, now).plan()
-
-
-class _WiringCache:
-    """Parsed pipelines of runs that go on: the frozen copy never changes, so it is parsed and checked once."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._known: dict[str, tuple[Wiring | None, str]] = {}
-
-    def get(self, uid: str, raw: Mapping[str, Json]) -> tuple[Wiring | None, str]:
-        """Give the wiring of the run with this uid, and what is wrong with it."""
-        if uid not in self._known:
-            if len(self._known) >= self._size:
-                self._known.pop(next(iter(self._known)))
-            self._known[uid] = _parse(raw)
-        return self._known[uid]
-
-
-_WIRINGS: Final = _WiringCache(_CACHE_SIZE)
 
 
 def _parse(raw: Mapping[str, Json]) -> tuple[Wiring | None, str]:
