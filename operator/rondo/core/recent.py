@@ -1,4 +1,4 @@
-"""What was worked out a moment ago, kept so that not every look works it out again: it saves time and decides nothing."""
+"""What was worked out a moment ago, kept so that not every look works it out again; it decides nothing."""
 
 from __future__ import annotations
 
