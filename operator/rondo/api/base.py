@@ -93,5 +93,14 @@ def named_list(key: str = "name", *, also: Mapping[str, Any] | None = None) -> d
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key], **(also or {})}
 
 
+ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+"""The `json_schema_extra` of a list that one writer replaces as a whole.
+
+The API server keeps no owner of each of its fields then: in a status of 200 stages that is a third of the object.
+"""
+
+ATOMIC_MAP: dict[str, Any] = {"x-kubernetes-map-type": "atomic"}
+"""The `json_schema_extra` of an object that is replaced as a whole, or never."""
+
 SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 """The `json_schema_extra` of a list of scalars in which none may occur twice."""

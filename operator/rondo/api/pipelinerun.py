@@ -7,7 +7,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rondo.api.base import SET, AnyJson, Model, ObjectName, StageName, StatusModel, named_list, rule, rules
+from rondo.api.base import (
+    ATOMIC_LIST,
+    ATOMIC_MAP,
+    SET,
+    AnyJson,
+    Model,
+    ObjectName,
+    StageName,
+    StatusModel,
+    named_list,
+    rule,
+    rules,
+)
 from rondo.api.pipeline import MAX_STAGES, PipelineSpec
 from rondo.api.status import ConditionStatus
 
@@ -49,8 +61,10 @@ class PipelineRunSpec(Model):
 
     model_config = {
         "json_schema_extra": rules(
+            # Every write of the status evaluates these rules too, and to compare a large pipeline takes the API server
+            # tens of milliseconds, so only one of them does so while the state stays as it is.
             rule(
-                "self.pipeline == oldSelf.pipeline",
+                "self.state == oldSelf.state || self.pipeline == oldSelf.pipeline",
                 "pipeline of a run cannot be changed: create another PipelineRun",
                 path=".pipeline",
             ),
@@ -59,7 +73,7 @@ class PipelineRunSpec(Model):
             # together with the state is not executed (the frozen copy has the values), and status says so.
             rule(
                 "self == oldSelf || self.state != oldSelf.state",
-                "params of a run cannot be changed: create another PipelineRun",
+                "only state of a run can be changed: create another PipelineRun",
             ),
             rule(
                 "oldSelf.state != 'Cancelled' || self.state == 'Cancelled'",
@@ -70,7 +84,7 @@ class PipelineRunSpec(Model):
         )
     }
 
-    pipeline: Annotated[PipelineRef, Field(description="What is run.")]
+    pipeline: Annotated[PipelineRef, Field(json_schema_extra=ATOMIC_MAP, description="What is run.")]
     params: Annotated[
         dict[str, AnyJson], Field(max_length=64, description="Values of params; unknown ones are refused.")
     ] = {}
@@ -290,5 +304,5 @@ class PipelineRunStatus(StatusModel):
     pipeline_generation: Annotated[int | None, Field(description="The Pipeline's generation that was frozen.")] = None
     progress: Annotated[str, Field(description="Stages done, of all, such as `3/6`.")] = ""
     message: Annotated[str, Field(description="The same as the message of Succeeded, for printing.")] = ""
-    stages: Annotated[list[StageStatus], Field(json_schema_extra=named_list(), description="Every stage.")] = []
+    stages: Annotated[list[StageStatus], Field(json_schema_extra=ATOMIC_LIST, description="Every stage.")] = []
     results: Annotated[dict[str, AnyJson], Field(description="Values of the whole run.")] = {}

@@ -62,6 +62,7 @@ PORT = "give the port of a Service; a ModelDeployment and a ModelGraph know thei
 PATH = "a path belongs to a Service; a ModelDeployment and a ModelGraph know theirs"
 NO_SPEC = "give spec; only with state: Absent, which removes the target, leave it out"
 FIXED = " of a run cannot be changed: create another PipelineRun"
+ONLY_STATE = "only state of a run can be changed: create another PipelineRun"
 NO_WAY_BACK = "a cancelled run does not go on: create another with retryOf"
 OF_A_RETRY = "rerunFrom belongs to retryOf"
 NO_ARTIFACTS = "give uri, credentials or retention"
@@ -133,9 +134,15 @@ CASES: list[tuple[str, Body, Body]] = [
 
 # The message of a rule about changes, an object, a change that it refuses, and one that is taken.
 CHANGES: list[tuple[str, Body, Body, Body]] = [
-    (f"params{FIXED}", run(), {"spec": {"params": {"n": 1}}}, {"spec": {"state": "Paused"}}),
-    (f"params{FIXED}", run(params={"n": 1}), {"spec": {"params": {"n": 2}}}, {"spec": {"state": "Cancelled"}}),
-    (f"pipeline{FIXED}", run(), {"spec": {"pipeline": {"name": "q"}}}, {"metadata": {"labels": {"a": "b"}}}),
+    (ONLY_STATE, run(), {"spec": {"params": {"n": 1}}}, {"spec": {"state": "Paused"}}),
+    (ONLY_STATE, run(params={"n": 1}), {"spec": {"params": {"n": 2}}}, {"spec": {"state": "Cancelled"}}),
+    (ONLY_STATE, run(), {"spec": {"pipeline": {"name": "q"}}}, {"metadata": {"labels": {"a": "b"}}}),
+    (
+        f"pipeline{FIXED}",
+        run(),
+        {"spec": {"pipeline": {"name": "q"}, "state": "Paused"}},
+        {"spec": {"state": "Paused"}},
+    ),
     (f"targets{FIXED}", run(targets=["a"]), {"spec": {"targets": None}}, {"spec": {"state": "Paused"}}),
     (f"retryOf{FIXED}", run(retryOf="r"), {"spec": {"retryOf": "s"}}, {"spec": {"state": "Paused"}}),
     (f"rerunFrom{FIXED}", run(retryOf="r"), {"spec": {"rerunFrom": ["a"]}}, {"spec": {"state": "Paused"}}),
