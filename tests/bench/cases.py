@@ -14,7 +14,7 @@ from tests.bench.crowd import Idle, Queued, measure_idle, measure_queued
 from tests.bench.scaling import Growth, measure_growth
 from tests.bench.shapes import chain, fan_out, wide
 
-CASES: Final = ("chains", "wide", "long", "fan-out", "growth", "queued", "idle")
+CASES: Final = ("chains", "inline", "wide", "long", "fan-out", "growth", "queued", "idle")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Sizes:
 
     Attributes:
         chains: So many runs of three chained stages at once, one measurement each.
+        inline: Runs at once that hold the pipeline themselves.
         wide: Stages of the wide pipeline.
         long: Stages of the long one.
         items: Items of the fan-outs.
@@ -36,6 +37,7 @@ class Sizes:
     """
 
     chains: tuple[int, ...]
+    inline: int
     wide: int
     long: int
     items: int
@@ -48,9 +50,9 @@ class Sizes:
     shared: bool
 
 
-FULL: Final = Sizes((1, 10, 100, 500), 200, 100, 1000, (10, 50, 100, 200), 1000, 5000, 1000, 30.0, 5, shared=False)
-QUICK: Final = Sizes((1, 10), 40, 10, 40, (10, 40), 20, 50, 50, 5.0, 3, shared=True)
-SMALLEST: Final = Sizes((1, 2), 5, 2, 3, (3,), 2, 3, 2, 0.5, 1, shared=True)
+FULL: Final = Sizes((1, 10, 100, 500), 100, 200, 100, 1000, (10, 50, 100, 200), 1000, 5000, 1000, 30.0, 5, shared=False)
+QUICK: Final = Sizes((1, 10), 10, 40, 10, 40, (10, 40), 20, 50, 50, 5.0, 3, shared=True)
+SMALLEST: Final = Sizes((1, 2), 2, 5, 2, 3, (3,), 2, 3, 2, 0.5, 1, shared=True)
 
 
 @dataclass
@@ -105,6 +107,10 @@ async def _chains(sizes: Sizes, beds: Beds, found: Found) -> None:
         found.comparisons.append(await compare(beds, f"chains-{runs}", chain(3), runs, times=times))
 
 
+async def _inline(sizes: Sizes, beds: Beds, found: Found) -> None:
+    found.comparisons.append(await compare(beds, "inline", chain(3), sizes.inline, inline=True))
+
+
 async def _wide(sizes: Sizes, beds: Beds, found: Found) -> None:
     found.comparisons.append(await compare(beds, "wide", wide(sizes.wide), 1))
 
@@ -135,6 +141,7 @@ async def _idle(sizes: Sizes, beds: Beds, found: Found) -> None:
 
 _MEASURES: Final = {
     "chains": _chains,
+    "inline": _inline,
     "wide": _wide,
     "long": _long,
     "fan-out": _fan_out,

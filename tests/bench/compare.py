@@ -13,7 +13,7 @@ import msgspec
 
 from rondo.core import names
 from rondo.core.plan import Object
-from rondo.core.resources import CONFIG_MAP, CONTROLLER_REVISION, JOB, PIPELINE_RUN
+from rondo.core.resources import CONFIG_MAP, CONTROLLER_REVISION, JOB, PIPELINE, PIPELINE_RUN
 from rondo.kube.client import Selector
 from tests.bench import audit
 from tests.bench.bed import AGENT, Bed, Operator, bed, busy_by_others, create_all, stopwatch, watching
@@ -131,7 +131,9 @@ class Beds:
             yield own, operator
 
 
-async def compare(beds: Beds, name: str, shape: Shape, runs: int, *, times: int = 1) -> Comparison:
+async def compare(
+    beds: Beds, name: str, shape: Shape, runs: int, *, times: int = 1, inline: bool = False
+) -> Comparison:
     """Have the script and Rondo do the same work.
 
     Args:
@@ -140,6 +142,7 @@ async def compare(beds: Beds, name: str, shape: Shape, runs: int, *, times: int 
         shape: The work of a run.
         runs: How many runs at once.
         times: How often; the median counts.
+        inline: Whether the work is written into each run, instead of a Pipeline that they all name.
     """
     async with beds.bare(name) as here:
         busy = busy_by_others()
@@ -148,10 +151,24 @@ async def compare(beds: Beds, name: str, shape: Shape, runs: int, *, times: int 
     async with beds.full(name) as (here, operator):
         busy = busy_by_others()
         spaces = [f"rondo-{name}-{turn}" for turn in range(times)]
-        found = [await _rondo_side(here, operator, space, shape, runs, busy) for space in spaces]
+        found = [await _rondo_side(here, operator, space, shape, runs, busy, inline=inline) for space in spaces]
     rondo = _median([side for side, _ in found])
     price = next(price for side, price in found if side is rondo)
-    return Comparison(shape.name, runs, script, rondo, price)
+    return Comparison(f"{shape.name}, inline" if inline else shape.name, runs, script, rondo, price)
+
+
+async def define(here: Bed, namespace: str, shape: Shape, name: str = "work") -> str:
+    """Create a Pipeline and wait until the operator has accepted it; give its name."""
+    accepted = asyncio.Event()
+
+    def see(pipeline: Object) -> None:
+        if pipeline["metadata"]["name"] == name and pipeline.get("status", {}).get("observedGeneration", -1) > 0:
+            accepted.set()
+
+    async with watching(here.client, PIPELINE, namespace, see):
+        await create_all(here.client, PIPELINE, namespace, [shape.pipeline(name)])
+        await accepted.wait()
+    return name
 
 
 async def run_pipelines(here: Bed, namespace: str, bodies: list[dict[str, Any]]) -> int:
@@ -194,12 +211,14 @@ async def _script_side(here: Bed, namespace: str, shape: Shape, runs: int, busy:
 
 
 async def _rondo_side(
-    here: Bed, operator: Operator, namespace: str, shape: Shape, runs: int, busy: float
+    here: Bed, operator: Operator, namespace: str, shape: Shape, runs: int, busy: float, *, inline: bool
 ) -> tuple[Side, Price]:
     await here.namespace(namespace)
+    pipeline = "" if inline else await define(here, namespace, shape)
     before = await operator.cost()
     with stopwatch() as taken:
-        size = await run_pipelines(here, namespace, [shape.run(f"run-{n}") for n in range(runs)])
+        bodies = [shape.run(f"run-{n}", pipeline=pipeline) for n in range(runs)]
+        size = await run_pipelines(here, namespace, bodies)
     await _labelled(here, namespace, runs)
     after = await operator.cost()
     await here.settled(namespace)

@@ -11,7 +11,7 @@ from rondo.core.plan import Object, Ref
 from rondo.core.resources import PIPELINE_RUN
 from rondo.kube.client import Client
 from tests.bench.bed import Bed, Operator, bed, create_all, stopwatch, watching
-from tests.bench.compare import Beds, has_succeeded, run_pipelines
+from tests.bench.compare import Beds, define, has_succeeded, run_pipelines
 from tests.bench.script import run_script
 from tests.bench.shapes import chain
 
@@ -76,9 +76,10 @@ async def measure_idle(beds: Beds, count: int, seconds: float) -> Idle:
     """Let runs of one stage end, with all their Jobs and pods still there, and watch the operator idle."""
     async with beds.full("idle") as (here, operator):
         await here.namespace("idle")
+        pipeline = await define(here, "idle", chain(1))
         for first in range(0, count, _AT_ONCE):
             names = [f"run-{n}" for n in range(first, min(first + _AT_ONCE, count))]
-            await run_pipelines(here, "idle", [chain(1).run(name) for name in names])
+            await run_pipelines(here, "idle", [chain(1).run(name, pipeline=pipeline) for name in names])
         return await _watch_idle(here, operator, f"{count} finished runs and their Jobs", seconds)
 
 
@@ -98,11 +99,12 @@ async def measure_queued(waiting: int, finished: int, seconds: float, *, times: 
         async with here.operator() as operator:
             await _make_waiting(here, waiting)
             idle = await _watch_idle(here, operator, f"{finished} finished runs, {waiting} that wait", seconds)
+            pipeline = await define(here, "one", chain(3))
             one_script, one_rondo = [], []
             for turn in range(times):
                 one_script.append(await _time_script(here, f"one-{turn}", 3, 1))
                 with stopwatch() as taken:
-                    await run_pipelines(here, "one", [chain(3).run(f"one-{turn}")])
+                    await run_pipelines(here, "one", [chain(3).run(f"one-{turn}", pipeline=pipeline)])
                 one_rondo.append(taken[0])
             script = await _time_script(here, "script", 1, waiting)
             before = await operator.cost()
@@ -135,7 +137,8 @@ async def _time_script(here: Bed, namespace: str, stages: int, runs: int) -> flo
 async def _make_finished(here: Bed, count: int) -> None:
     """Make finished runs as copies of one that has really run, while no operator looks."""
     async with here.operator():
-        await run_pipelines(here, "finished", [chain(3).run("run")])
+        pipeline = await define(here, "finished", chain(3))
+        await run_pipelines(here, "finished", [chain(3).run("run", pipeline=pipeline)])
         await asyncio.sleep(1.0)  # its label comes after its status
     run = await here.client.get(Ref(PIPELINE_RUN, "finished", "run"))
     assert run is not None
@@ -162,8 +165,9 @@ async def _make_waiting(here: Bed, count: int) -> None:
             if len(said) == count:
                 over.set()
 
+    pipeline = await define(here, "waiting", chain(1))
     async with watching(here.client, PIPELINE_RUN, "waiting", see):
-        bodies = [chain(1).run(f"run-{n}", state="Paused") for n in range(count)]
+        bodies = [chain(1).run(f"run-{n}", pipeline=pipeline, state="Paused") for n in range(count)]
         await create_all(here.client, PIPELINE_RUN, "waiting", bodies)
         await over.wait()
 

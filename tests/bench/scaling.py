@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.bench.bed import Bed, Operator
-from tests.bench.compare import run_pipelines
+from tests.bench.compare import define, run_pipelines
 from tests.bench.shapes import Shape
 
 
@@ -39,8 +39,9 @@ async def measure_growth(here: Bed, operator: Operator, shapes: Sequence[Shape])
     await here.namespace("growth")
     found = []
     for number, shape in enumerate(shapes):
+        pipeline = await define(here, "growth", shape, f"work-{number}")
         before = await operator.cost()
-        size = await run_pipelines(here, "growth", [shape.run(f"run-{number}")])
+        size = await run_pipelines(here, "growth", [shape.run(f"run-{number}", pipeline=pipeline)])
         after = await operator.cost()
         spent = after.cpu - before.cpu, after.reconciles - before.reconciles
         found.append(Growth(shape.name, len(shape.needs), *spent, size))

@@ -40,15 +40,19 @@ class Shape:
         """Pods of a Job."""
         return self.items if self.per_item is PerItem.INDEX else 1
 
-    def run(self, name: str, *, state: str = "Running") -> dict[str, Any]:
-        """Give a PipelineRun with this work written into it."""
-        stages = [self._stage(stage, needs) for stage, needs in self.needs.items()]
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "PipelineRun",
-            "metadata": {"name": name},
-            "spec": {"pipeline": {"spec": {"stages": stages}}, "state": state},
-        }
+    def pipeline(self, name: str) -> dict[str, Any]:
+        """Give a Pipeline of this work that nothing starts by itself."""
+        spec = {**self._spec(), "run": {"trigger": "Manual"}}
+        return {"apiVersion": API_VERSION, "kind": "Pipeline", "metadata": {"name": name}, "spec": spec}
+
+    def run(self, name: str, *, pipeline: str = "", state: str = "Running") -> dict[str, Any]:
+        """Give a PipelineRun of a Pipeline, or with this work written into it."""
+        what = {"name": pipeline} if pipeline else {"spec": self._spec()}
+        spec = {"pipeline": what, "state": state}
+        return {"apiVersion": API_VERSION, "kind": "PipelineRun", "metadata": {"name": name}, "spec": spec}
+
+    def _spec(self) -> dict[str, Any]:
+        return {"stages": [self._stage(stage, needs) for stage, needs in self.needs.items()]}
 
     def _stage(self, name: str, needs: tuple[str, ...]) -> dict[str, Any]:
         named = ["$(item.value)"] if self.items and self.per_item is PerItem.JOB else []

@@ -16,6 +16,7 @@ async def test_every_case_gives_its_numbers() -> None:
     assert [_counts(each) for each in found.comparisons] == [
         ("chain of 3", 1, 3, 2),
         ("chain of 3", 2, 3, 4),
+        ("chain of 3, inline", 2, 3, 4),
         ("wide 5", 1, 5, 4),
         ("chain of 2", 1, 2, 1),
         ("3 items, a Job each", 1, 3, 0),
