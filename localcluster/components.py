@@ -187,7 +187,11 @@ def _audit(layout: Layout) -> tuple[str, ...]:
     if not layout.spec.audit:
         return ()
     policy = layout.document("audit-policy.json")
-    return (f"--audit-policy-file={policy}", f"--audit-log-path={layout.places.audit}", "--audit-log-maxsize=0")
+    return (
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={layout.places.audit}",
+        "--audit-log-maxsize=1000000",  # megabytes; 0 means 100, and then the log begins anew in another file
+    )
 
 
 def _kubelet_client(layout: Layout) -> tuple[str, ...]:
