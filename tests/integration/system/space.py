@@ -73,18 +73,16 @@ class Plane:
 
     def audited(self, namespace: str) -> list[Body]:
         """Give the finished requests of the operator in a namespace, but those for its Lease."""
-        log = self.cluster.audit_log
-        files = sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))  # the API server begins another at 100 MB
-        lines = (line for file in (*files, log) for line in file.read_text().splitlines())
-        events = (json.loads(line) for line in lines if OPERATOR in line)
-        return [
-            event
-            for event in events
-            if event["stage"] == "ResponseComplete"
-            and event["user"]["username"] == OPERATOR
-            and event.get("objectRef", {}).get("namespace") == namespace
-            and event["objectRef"]["resource"] != "leases"
-        ]
+        with self.cluster.audit_log.open() as lines:
+            events = (json.loads(line) for line in lines if OPERATOR in line)
+            return [
+                event
+                for event in events
+                if event["stage"] == "ResponseComplete"
+                and event["user"]["username"] == OPERATOR
+                and event.get("objectRef", {}).get("namespace") == namespace
+                and event["objectRef"]["resource"] != "leases"
+            ]
 
     def writes(self, namespace: str) -> list[str]:
         """Give the operator's writes in a namespace, as `verb resource/subresource name code`."""

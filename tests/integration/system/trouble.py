@@ -20,6 +20,7 @@ from kubernetes.dynamic.exceptions import NotFoundError
 from rondo.api.pipeline import PipelineSpec
 from rondo.core import names
 from rondo.core.pipeline.validation import validate
+from rondo.core.run.item_index import INDEX_LABEL
 from tests.integration.system.objects import inline_run
 from tests.integration.system.processes import Operator, Operators
 from tests.integration.system.space import PATIENCE, Body, Space
@@ -27,6 +28,7 @@ from tests.integration.system.space import PATIENCE, Body, Space
 STAGES = "abcdef"
 FINAL = "yz"
 IMAGES = ("succeeds", "succeeds", "succeeds", "holds", "holds", "fails")
+GATES = ("run.name != ''", "run.name != ''", "run.name == ''")
 AT_ONCE = 12
 """Runs that go on at a time."""
 
@@ -43,6 +45,8 @@ def random_stage(chance: random.Random, name: str, earlier: list[str]) -> Body:
         stage["when"] = f"stages.{chance.choice(earlier)}.state != 'Skipped'"
     if chance.random() < 0.07:
         return {**stage, "wait": "1s"}
+    if chance.random() < 0.1:
+        return {**stage, "gate": {"checks": [{"expression": chance.choice(GATES)}]}}
     stage["job"] = {"image": chance.choice(IMAGES)}
     stage["retry"] = {"limit": chance.randrange(3), "backoff": "100ms", "maxDisruptions": 20}
     if chance.random() < 0.1:
@@ -79,8 +83,10 @@ class Trouble:
         operators: Gives the operators that are killed.
         chance: Draws what happens.
         total: Runs to make, retries not counted.
-        restarts: Whether the API server is restarted too.
+        restart: Restarts the API server; None if it shall not be.
         check: Is called with each run that has ended.
+        happened: Counts the trouble that was made, by kind.
+        ended: The runs that have ended.
     """
 
     space: Space
@@ -93,6 +99,7 @@ class Trouble:
     ended: list[Body] = field(default_factory=list)
     _made: int = 0
     _operator: Operator | None = None
+    _second: Operator | None = None
     _open: dict[str, Body] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -160,6 +167,7 @@ class Trouble:
             "operator killed": (4, self._kill_operator),
             "operator frozen": (2, self._freeze_operator),
             "operator stopped": (1, self._stop_operator),
+            "second operator": (2, self._second_operator),
             "API server restarted": (1 if self.restart and self._made % 300 == 299 else 0, self._restart),
             "Job deleted": (3, self._delete_job),
             "pod deleted": (3, self._delete_pod),
@@ -201,6 +209,14 @@ class Trouble:
 
     def _stop_operator(self) -> bool:
         self._live_operator().works().stop()
+        return True
+
+    def _second_operator(self) -> bool:
+        """Have two work side by side, as if one had not noticed that it leads no more; the next time it is killed."""
+        if self._second is not None and self._second.alive:
+            self._second.kill()
+            return False
+        self._second = self.operators.start(self.space.namespace)
         return True
 
     def _restart(self) -> bool:
@@ -266,13 +282,23 @@ class Trouble:
 
     def _end_pods(self, *, all_of_them: bool = False) -> None:
         """Let programs that run until they are told end: well, with an error, or killed for memory."""
-        for pod in self.space.live_pods():
+        pods = self.space.live_pods()
+        check_alone(pods)
+        for pod in pods:
             if pod["spec"]["containers"][0]["image"] != "holds" or pod["status"].get("phase") != "Running":
                 continue
             if all_of_them or self.chance.random() < 0.3:
                 code = self.chance.choice((0, 0, 0, 1, 137))
                 self.happened[f"program ended with {code}"] += 1
                 self.space.end_pod_if_there(pod["metadata"]["name"], exit_code=code)
+
+
+def check_alone(pods: list[Body]) -> None:
+    """See that no two pods of a stage, or of an item of it, run side by side; indexes of one Job may."""
+    labels = [pod["metadata"]["labels"] for pod in pods]
+    keys = [(each[names.RUN_UID], each[names.STAGE], each.get(names.ITEM), each.get(INDEX_LABEL)) for each in labels]
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    assert not twice, [_describe(pod) for pod, key in zip(pods, keys, strict=True) if key in twice]
 
 
 def _describe(pod: Body) -> str:
