@@ -185,6 +185,10 @@ class Delete:
 Action: TypeAlias = Create | Apply | MergePatch | Delete
 
 
+_TOO_LARGE: Final = "request is too large"
+"""So etcd says that an object is larger than 1.5 MiB; the API server answers 500 then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an action or a read did not succeed, as the API server said it.
@@ -202,6 +206,11 @@ class Failure:
     message: str
     at: datetime
     count: int = 1
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the object itself is at fault: it is invalid or too large, and would be refused again."""
+        return self.code in {400, 413, 422} or _TOO_LARGE in self.message
 
 
 class EventType(StrEnum):

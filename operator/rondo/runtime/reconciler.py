@@ -24,6 +24,7 @@ from rondo.core.plan import (
     Evaluate,
     EventDraft,
     EventsAbout,
+    EventType,
     Failure,
     GetLive,
     ListLive,
@@ -199,19 +200,25 @@ class Reconciler:
         try:
             written = await self.client.replace_status(me, thing, status)
         except ApiError as error:
-            return await self._status_refused(key, me, error)
+            return await self._status_refused(key, thing, error)
         self._written_at[key] = self.clock()
         self.write_seconds += (self._written_at[key] - begun - self.write_seconds) / 8
         self.store.remember_success(key, me)
         self._take(me.resource, written, but=key)
         return None
 
-    async def _status_refused(self, key: Key, me: Ref, error: ApiError) -> Outcome:
-        """Take in the live object and look again at once if ours was old; remember anything else."""
+    async def _status_refused(self, key: Key, thing: Object, error: ApiError) -> Outcome:
+        """Take in the live object and look again at once if ours was old; remember anything else.
+
+        What would be refused again is told by an Event, since status cannot tell it.
+        """
+        me = Ref(key.resource, key.namespace, key.name)
         if (error.conflict or error.not_found) and await self._refresh(me):
             return Outcome(again=True)
         log.warning("status of %s was refused: %s", me, error, extra={"key": str(key)})
-        self._fail(key, me, error)
+        if self._fail(key, me, error).lasting:
+            note = f"its status was refused: {error.message}"
+            self.events.post(thing, EventDraft(EventType.WARNING, "StatusRefused", "WriteStatus", note))
         return Outcome(failed=True, pause=self._pauses.pop(key, 0.0))
 
     async def _refresh(self, ref: Ref) -> bool:
@@ -296,10 +303,11 @@ class Reconciler:
         words = f"{ref} exists and belongs to somebody else; it is left alone"
         self.store.remember_failure(key, ref, Failure(409, "NameConflict", words, _now()))
 
-    def _fail(self, key: Key, ref: Ref, error: ApiError) -> None:
+    def _fail(self, key: Key, ref: Ref, error: ApiError) -> Failure:
         failure = Failure(error.code, error.reason, error.message, _now())
         self.store.remember_failure(key, ref, failure)
         self._pauses[key] = max(error.retry_after or 0.0, self._pauses.get(key, 0.0))
+        return failure
 
     # Reads --------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,7 @@ class Cluster:
         starts: Names of the Jobs for which a pod was ever started, once for each pod.
         writes: Every write by the operator, as `VERB kind`.
         lingering: Whether deleted pods stay, as on a node that does not answer.
+        status_limit: Characters that a status may have.
     """
 
     now: datetime = START
@@ -80,6 +81,7 @@ class Cluster:
     events: list[EventDraft] = field(default_factory=list)
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     lingering: bool = False
+    status_limit: int = 1_000_000
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # The API server -----------------------------------------------------------------------------------------
@@ -228,6 +230,7 @@ class Operator:
     memories: dict[Key, Memory] = field(default_factory=dict)
     crash_after: int | None = None
     last_writes: dict[Key, datetime] = field(default_factory=dict)
+    refused: int = 0
     _effects: int = 0
 
     # View ---------------------------------------------------------------------------------------------------
@@ -250,11 +253,11 @@ class Operator:
     def settle(self, *, rounds: int = 50) -> None:
         """Reconcile everything until nothing is written any more."""
         for _ in range(rounds):
-            before = len(self.cluster.writes)
+            before = len(self.cluster.writes) + self.refused
             for resource, run in ((PIPELINE, self.reconcile_pipeline), (PIPELINE_RUN, self.reconcile_run)):
                 for thing in self.cluster.of_kind(resource):
                     run(thing["metadata"]["name"])
-            if len(self.cluster.writes) == before:
+            if len(self.cluster.writes) + self.refused == before:
                 return
         raise AssertionError(f"never settles: {self.cluster.writes[-10:]}")
 
@@ -300,11 +303,22 @@ class Operator:
     def _carry_out(self, key: Key, plan: Plan) -> None:
         me = Ref(key.resource, key.namespace, key.name)
         if plan.status is not None and not self._throttled(key, plan):
+            if len(json.dumps(plan.status)) > self.cluster.status_limit:
+                self._refuse_status(key, me)
+                return
             self._effect(f"status {key.resource.kind}")
             self.cluster.change(self.cluster.objects[me], status=dict(plan.status))
         for action in plan.actions:
             self._act(key, action)
         self.cluster.events.extend(plan.events)
+
+    def _refuse_status(self, key: Key, me: Ref) -> None:
+        """Answer as the API server does if an object is too large for etcd."""
+        memory = self.memories[key]
+        count = memory.failures[me].count + 1 if me in memory.failures else 1
+        failure = Failure(500, "HTTP500", "etcdserver: request is too large", self.cluster.now, count)
+        self.memories[key] = Memory({**memory.failures, me: failure}, memory.reads, memory.created)
+        self.refused += 1
 
     def _throttled(self, key: Key, plan: Plan) -> bool:
         """Progress in words is written at most once a second."""

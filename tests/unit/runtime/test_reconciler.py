@@ -205,6 +205,14 @@ async def test_a_refused_status_is_a_failure_of_the_object_itself_and_stops_the_
     assert ME not in world.memory().failures
 
 
+async def test_a_status_that_would_be_refused_again_is_told_by_an_event(world: World) -> None:
+    world.api.refuse["status a"] = [ApiError(500, "HTTP500", "etcdserver: request is too large"), FORBIDDEN]
+    await world.reconcile(written(events=(NOTE,)))
+    assert world.events == ["a StatusRefused"]
+    await world.reconcile()
+    assert world.events == ["a StatusRefused"]
+
+
 async def test_progress_waits_for_the_rest_of_the_second_and_facts_do_not(world: World) -> None:
     await world.reconcile(written("one", StatusKind.PROGRESS))
     world.time += 0.25

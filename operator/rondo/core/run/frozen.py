@@ -66,6 +66,9 @@ def freeze(snapshot: RunSnapshot, now: datetime) -> Plan:
     failure = snapshot.memory.failures.get(snapshot.revision_ref)
     if failure is not None and failure.reason == Reason.NAME_CONFLICT.value:
         raise NotFrozenError(failure.reason, failure.message)
+    if failure is not None and failure.lasting:
+        words = f"{snapshot.revision_ref}, which holds the pipeline that this run executes, was refused"
+        raise NotFrozenError(Reason.INVALID_OBJECT.value, f"{words}: {failure.message}")
     return Plan(actions=(Create(snapshot.revision_ref, _build_revision(snapshot, data)),), requeue_after=0.0)
 
 

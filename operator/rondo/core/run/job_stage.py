@@ -143,8 +143,8 @@ def _create(view: StageView, job: Job, now: datetime) -> Step:
     failure = view.snapshot.memory.failures.get(_job_ref(view))
     if failure is not None and failure.reason == Reason.NAME_CONFLICT:
         return end_attempt(view, Cause(Reason.NAME_CONFLICT, failure.message), now)
-    if failure is not None and failure.code in {400, 422}:
-        return end_attempt(view, Cause(Reason.INVALID_OBJECT, failure.message), now)
+    if failure is not None and failure.lasting:
+        return end_attempt(view, Cause(Reason.INVALID_OBJECT, f"{_job_ref(view)} was refused: {failure.message}"), now)
     step = _begin(view, job, now, number=view.status.attempt)
     if failure is None or step.status.state.terminal:
         return step

@@ -13,14 +13,15 @@ from typing import Final
 from rondo.api.base import Json
 from rondo.api.pipelinerun import PipelineRunStatus
 from rondo.core import names
+from rondo.core.causes import refusal
 from rondo.core.durations import format_duration, parse_time
 from rondo.core.graph import nearest
 from rondo.core.pipeline import params, validation
 from rondo.core.pipeline.wiring import Wiring, wire
-from rondo.core.plan import Action, Delete, EventDraft, EventType, Plan, Ref, StatusKind
+from rondo.core.plan import Action, Delete, EventDraft, EventType, Failure, Plan, Ref, StatusKind
 from rondo.core.problems import summarize
 from rondo.core.recent import Recent
-from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM
+from rondo.core.resources import JOB, PERSISTENT_VOLUME_CLAIM, PIPELINE_RUN
 from rondo.core.run import report
 from rondo.core.run.frozen import freeze, frozen_spec, given_params
 from rondo.core.run.retried import NotFrozenError
@@ -39,13 +40,9 @@ def plan_run(snapshot: RunSnapshot, now: datetime) -> Plan:
         snapshot: One look at it.
         now: The time of this look, timezone-aware UTC.
     """
-    metadata = snapshot.run["metadata"]
-    if "deletionTimestamp" in metadata:
-        return Plan(forget=True)
-    if snapshot.status.completion_time is not None:
-        return _finished(snapshot)
-    if names.OUTCOME in metadata.get("labels", {}):
-        return _written(snapshot, report.restored(snapshot, now), forget=True)
+    over = _plan_over(snapshot, now)
+    if over is not None:
+        return over
     try:
         raw = frozen_spec(snapshot)
         if raw is None:
@@ -53,6 +50,21 @@ def plan_run(snapshot: RunSnapshot, now: datetime) -> Plan:
     except NotFrozenError as error:
         return _rejected(snapshot, error.reason, str(error), now)
     return _plan_frozen(snapshot, raw, now)
+
+
+def _plan_over(snapshot: RunSnapshot, now: datetime) -> Plan | None:
+    """Plan a run that does not go on, for whatever reason; None if it does."""
+    metadata = snapshot.run["metadata"]
+    if "deletionTimestamp" in metadata:
+        return Plan(forget=True)
+    if snapshot.status.completion_time is not None:
+        return _finished(snapshot)
+    refused = snapshot.memory.failures.get(Ref(PIPELINE_RUN, snapshot.namespace, snapshot.name))
+    if refused is not None and refused.lasting:
+        return _give_up(snapshot, refused, now)
+    if names.OUTCOME in metadata.get("labels", {}):
+        return _written(snapshot, report.restored(snapshot, now), forget=True)
+    return None
 
 
 def _plan_frozen(snapshot: RunSnapshot, raw: Mapping[str, Json], now: datetime) -> Plan:
@@ -108,8 +120,24 @@ def _rejected(snapshot: RunSnapshot, reason: str, message: str, now: datetime) -
     return replace(_written(snapshot, status), actions=tuple(label_outcome(snapshot, status)), events=(event,))
 
 
+def _give_up(snapshot: RunSnapshot, refused: Failure, now: datetime) -> Plan:
+    """End a run whose status is refused for good, with less of a status; facts that cannot be written do not count.
+
+    What a smaller status leaves out differs by how often in a row it was refused with the same words.
+    """
+    status = report.refused(snapshot, refused.message, now, with_stages=refused.count == 1)
+    event = EventDraft(EventType.WARNING, report.STATUS_REFUSED, "FinishRun", status.message)
+    return replace(_written(snapshot, status), actions=tuple(label_outcome(snapshot, status)), events=(event,))
+
+
 def _with_waiting_status(snapshot: RunSnapshot, plan: Plan, now: datetime) -> Plan:
     """Say what a run waits for that cannot be frozen yet, unless it only takes a moment."""
+    failure = snapshot.memory.failures.get(snapshot.revision_ref)
+    if failure is not None and failure.code:
+        cause = refusal(failure.message)
+        words = f"its pipeline cannot be frozen: {cause.message}"
+        waiting = _written(snapshot, report.waiting(snapshot, cause.reason.value, words, now))
+        return replace(plan, status=waiting.status, status_kind=StatusKind.PROGRESS)
     if plan.reads or plan.actions:
         return plan
     waited = now - parse_time(snapshot.run["metadata"]["creationTimestamp"])

@@ -19,10 +19,15 @@ from rondo.core.references import replace as replace_references
 from rondo.core.run import verdict
 from rondo.core.run.frozen import given_params
 from rondo.core.run.snapshot import RunSnapshot, Values
+from rondo.core.run.step import end
 
 SUCCEEDED: Final = "Succeeded"
+STATUS_REFUSED: Final = "StatusRefused"
 _MOST_SAID: Final = 3
 """So many stages are spoken of in the run's message; the others stand in `stages`."""
+
+_REFUSAL: Final = 200
+"""Characters of the API server's words that go into a status that has to be small."""
 
 
 def progress(
@@ -54,6 +59,32 @@ def rejected(snapshot: RunSnapshot, reason: str, message: str, now: datetime) ->
     return _status(
         snapshot, (accepted, failed, *stalled), now, completion_time=timestamp(now), stages=snapshot.status.stages
     )
+
+
+def refused(snapshot: RunSnapshot, words: str, now: datetime, *, with_stages: bool) -> PipelineRunStatus:
+    """Give the status of a run that ends because the API server refuses its status.
+
+    Args:
+        snapshot: The run, with the last status that was accepted.
+        words: What the API server said.
+        now: The time of this look.
+        with_stages: Whether to say how its stages are, which is most of a status.
+    """
+    message = f"the API server refuses the status of this run, so it ends here: {conditions.shorten(words, _REFUSAL)}"
+    failed = Condition(SUCCEEDED, Status.FALSE, STATUS_REFUSED, message)
+    stages = [_given_up(stage, now) for stage in snapshot.status.stages] if with_stages else []
+    said = (failed, *conditions.stalled(reason=STATUS_REFUSED))
+    kept = {"pipeline_generation": snapshot.status.pipeline_generation, "revision": snapshot.status.revision}
+    return _status(snapshot, said, now, completion_time=timestamp(now), stages=stages, **kept)
+
+
+def _given_up(stage: StageStatus, now: datetime) -> StageStatus:
+    """Leave out of a stage what only explains, and end it if it has not ended."""
+    kept = stage.model_copy(update={"message": "", "attempts": []})
+    if stage.state.terminal:
+        return kept
+    state = StageState.SKIPPED if stage.state is StageState.PENDING else StageState.CANCELLED
+    return end(kept, state, STATUS_REFUSED, "", at=now)
 
 
 def waiting(snapshot: RunSnapshot, reason: str, message: str, now: datetime) -> PipelineRunStatus:

@@ -190,14 +190,20 @@ def test_a_refused_job_waits_and_says_why(
     assert stage_of(cluster, "a")["state"] == "Running"
 
 
-def test_an_invalid_job_fails_at_once(cluster: Cluster, operator: Operator) -> None:
-    cluster.refuse["r-a"] = (
-        422,
-        "Invalid",
-        'Job.batch "x" is invalid: spec.template.spec.volumes[0].name: Required value',
-    )
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (422, "Invalid", 'Job.batch "x" is invalid: spec.template.spec.volumes[0].name: Required value'),
+        (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"),
+        (500, "HTTP500", "etcdserver: request is too large"),
+    ],
+    ids=["invalid", "too large", "too large for etcd"],
+)
+def test_an_invalid_job_fails_at_once(cluster: Cluster, operator: Operator, refusal: tuple[int, str, str]) -> None:
+    cluster.refuse["r-a"] = refusal
     start(cluster, operator, inline_run(job("a")))
     assert stage_of(cluster, "a")["reason"] == "InvalidObject"
+    assert stage_of(cluster, "a")["message"].endswith(f"was refused: {refusal[2]}")
 
 
 def test_a_suspended_job_waits_and_its_old_pod_does_not_count(cluster: Cluster, operator: Operator) -> None:
@@ -359,6 +365,50 @@ def test_a_lost_frozen_copy_ends_the_run(cluster: Cluster, operator: Operator) -
     operator.restart()
     operator.settle()
     assert condition_of(cluster, "Succeeded")["reason"] == "RevisionLost"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "want"),
+    [
+        ((500, "HTTP500", "etcdserver: request is too large"), ("False", "InvalidObject")),
+        ((403, "Forbidden", "exceeded quota: q, requested: count/controllerrevisions.apps=1"), ("Unknown", "Quota")),
+    ],
+    ids=["too large", "quota"],
+)
+def test_a_copy_that_cannot_be_frozen_is_told(
+    cluster: Cluster, operator: Operator, refusal: tuple[int, str, str], want: tuple[str, str]
+) -> None:
+    cluster.refuse["r-spec"] = refusal
+    cluster.create(pipeline(job("a"), run={"trigger": "Manual"}))
+    start(cluster, operator, run({"name": "digits"}))
+    said = condition_of(cluster, "Succeeded")
+    assert (said["status"], said["reason"]) == want
+    assert refusal[2] in said["message"]
+    cluster.refuse.clear()
+    operator.settle()
+    assert bool(cluster.of_kind(JOB)) == (want[0] == "Unknown")
+
+
+@pytest.mark.parametrize("limit", [1_600, 900], ids=["without explanations", "without stages"])
+def test_a_status_that_is_too_large_ends_the_run(cluster: Cluster, operator: Operator, limit: int) -> None:
+    start(cluster, operator, inline_run(job("a"), job("b", job={"image": "x"}), job("c", needs=["b"])))
+    cluster.status_limit = limit
+    finish(cluster, operator, "a", code=3, message="x" * 400)
+    said = condition_of(cluster, "Succeeded")
+    assert (said["status"], said["reason"]) == ("False", "StatusRefused")
+    assert "so it ends here: etcdserver: request is too large" in said["message"]
+    assert "completionTime" in status_of(cluster)
+    stages = {stage["name"]: (stage["state"], stage["reason"]) for stage in status_of(cluster).get("stages", ())}
+    ends = {"a": ("Cancelled", "StatusRefused"), "b": ("Cancelled", "StatusRefused"), "c": ("Skipped", "StatusRefused")}
+    assert stages == (ends if limit > 1_000 else {})
+    assert [j["metadata"]["name"] for j in cluster.of_kind(JOB) if not pods_ended(cluster, j)] == []
+    assert cluster.find(PIPELINE_RUN, "r")["metadata"]["labels"][names.OUTCOME] == "Failed"
+
+
+def pods_ended(cluster: Cluster, made: dict[str, Any]) -> bool:
+    """Tell whether the pods of a Job have ended: such a Job is left to its controller."""
+    pods = [pod for pod in cluster.of_kind(POD) if names.controller_uid(pod) == made["metadata"]["uid"]]
+    return bool(pods) and all(pod["status"]["phase"] in {"Succeeded", "Failed"} for pod in pods)
 
 
 def test_a_run_without_its_pipeline_waits_a_minute(cluster: Cluster, operator: Operator) -> None:
