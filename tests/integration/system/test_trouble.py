@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import pytest
+
 from rondo.api.pipeline import PipelineSpec
 from rondo.core.pipeline.wiring import Tie, Wiring, wire
 from tests.integration.system.processes import Operators
@@ -27,6 +29,7 @@ LARGEST = 100 * 1024
 """Bytes of a status."""
 
 
+@pytest.mark.timeout(600 + 5 * RUNS)
 def test_every_run_ends_with_a_reason_and_nothing_runs_twice(fragile: Space, operators: Operators) -> None:
     restart = (lambda: restart_api_server(fragile.plane.cluster)) if RUNS >= 300 else None
     trouble = Trouble(fragile, operators, random.Random(SEED), RUNS, restart, check_end)  # noqa: S311 - no secret
