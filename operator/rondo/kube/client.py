@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from rondo.core.plan import Object, Ref, Resource
+from rondo.kube.clock import ServerClock
 from rondo.kube.errors import ApiError, from_status, unreachable
 
 PAGE_SIZE: Final = 500
@@ -69,11 +70,13 @@ class Client:
         session: The HTTP session.
         server: Base URL.
         requests: How many requests were made, by verb, kind and HTTP status.
+        clock: The API server's clock.
     """
 
     session: aiohttp.ClientSession
     server: str
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    clock: ServerClock = field(default_factory=ServerClock)
 
     async def get(self, ref: Ref) -> dict[str, Any] | None:
         """Read an object; None if it does not exist.
@@ -218,10 +221,12 @@ class Client:
     ) -> dict[str, Any]:
         data = msgspec.json.encode(body) if body is not None else None
         headers = {"Accept": _JSON, "Content-Type": content}
+        asked = self.clock.monotonic()
         try:
             async with self.session.request(
                 verb, f"{self.server}{path}", params=query, data=data, headers=headers
             ) as response:
+                self.clock.hear(response.headers.get("Date", ""), asked)
                 answer = await _decode(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.requests[verb, resource.kind, 0] += 1

@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rondo.core.plan import EventDraft, Object, Ref
@@ -81,7 +80,7 @@ class EventRecorder:
     def _event(self, about: Object, draft: EventDraft, digest: str) -> tuple[Ref, dict[str, Any]]:
         metadata = about["metadata"]
         namespace = metadata.get("namespace") or "default"
-        now = datetime.now(UTC)
+        now = self.client.clock.now()
         name = f"{metadata['name'][:200]}.{digest}{int(now.timestamp() * 1e6):x}"
         body = {
             "apiVersion": EVENT.api_version,

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rondo.core.plan import Ref
@@ -137,7 +136,7 @@ class Elector:
         }
 
     def _spec(self, lease: dict[str, Any], *, holder: str, seconds: int = LEASE_SECONDS) -> dict[str, Any]:
-        before, now = lease["spec"], datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        before, now = lease["spec"], self.client.clock.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         same = before.get("holderIdentity") == holder
         return {
             "holderIdentity": holder,

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias, assert_never
 
 from rondo.core import names
@@ -161,7 +161,7 @@ class Reconciler:
 
     def _look(self, key: Key) -> tuple[Plan | None, float]:
         begun = self.clock()
-        plan = self.controllers[key.resource].look(self.store, key, _now())
+        plan = self.controllers[key.resource].look(self.store, key, self._now())
         return plan, self.clock() - begun
 
     async def _carry_out(self, key: Key, plan: Plan) -> Outcome:
@@ -183,6 +183,10 @@ class Reconciler:
             self.store.forget_children(key, thing["metadata"]["uid"])
         delays = [delay for delay in (plan.requeue_after, wait) if delay is not None]
         return Outcome(failed=failed, after=min(delays, default=None), pause=self._pauses.pop(key, 0.0))
+
+    def _now(self) -> datetime:
+        """Give the time as the API server's clock shows it: with its times the planners compare."""
+        return self.client.clock.now()
 
     # Status -------------------------------------------------------------------------------------------------
 
@@ -301,10 +305,10 @@ class Reconciler:
 
     def _conflict(self, key: Key, ref: Ref) -> None:
         words = f"{ref} exists and belongs to somebody else; it is left alone"
-        self.store.remember_failure(key, ref, Failure(409, "NameConflict", words, _now()))
+        self.store.remember_failure(key, ref, Failure(409, "NameConflict", words, self._now()))
 
     def _fail(self, key: Key, ref: Ref, error: ApiError) -> Failure:
-        failure = Failure(error.code, error.reason, error.message, _now())
+        failure = Failure(error.code, error.reason, error.message, self._now())
         self.store.remember_failure(key, ref, failure)
         self._pauses[key] = max(error.retry_after or 0.0, self._pauses.get(key, 0.0))
         return failure
@@ -317,9 +321,9 @@ class Reconciler:
         if isinstance(read, EventsAbout):
             return await self.warnings.read(read, age=AGE + PATIENCE * self.write_seconds)
         try:
-            return ReadResult(_now(), await self._read_value(read))
+            return ReadResult(self._now(), await self._read_value(read))
         except ApiError as error:
-            return ReadResult(_now(), None, Failure(error.code, error.reason, error.message, _now()))
+            return ReadResult(self._now(), None, Failure(error.code, error.reason, error.message, self._now()))
 
     async def _read_value(self, read: _ApiRead) -> Any:
         match read:
@@ -366,7 +370,3 @@ def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:
             yield [action]
     if batch:
         yield batch
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

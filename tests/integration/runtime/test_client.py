@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -135,6 +137,16 @@ async def test_a_server_that_is_not_there_is_unreachable(client: Client, namespa
     with pytest.raises(ApiError) as caught:
         await nowhere.get(Ref(CONFIG_MAP, namespace, "x"))
     assert (caught.value.code, caught.value.reason) == (0, "Unreachable")
+
+
+async def test_the_api_servers_clock_counts_and_not_this_machines(
+    client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours_off = time.time() + 5 * 3600
+    monkeypatch.setattr(time, "time", lambda: hours_off)
+    made = await client.create(Ref(CONFIG_MAP, namespace, "x"), config_map("x"))
+    since = client.clock.now() - datetime.fromisoformat(made["metadata"]["creationTimestamp"])
+    assert abs(since) < timedelta(seconds=3)
 
 
 async def test_requests_are_counted_by_verb_kind_and_code(client: Client, namespace: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rondo.core.plan import Object, Ref
 from rondo.kube.client import Listing, Selector
+from rondo.kube.clock import ServerClock
 from rondo.kube.errors import ApiError
 
 NOT_FOUND = ApiError(404, "NotFound", "not found")
@@ -35,6 +36,7 @@ class Api:
     calls: list[str] = field(default_factory=list)
     refuse: dict[str, list[ApiError]] = field(default_factory=dict)
     requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    clock: ServerClock = field(default_factory=ServerClock)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(100))
 
     async def get(self, ref: Ref) -> dict[str, Any] | None:
