@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -31,6 +31,7 @@ from rondo.core.plan import (
 from rondo.core.resources import CORE_EVENT
 from rondo.core.view import Key, View
 from rondo.kube.client import Client, Listing
+from rondo.kube.clock import ServerClock
 from rondo.kube.errors import ApiError
 from rondo.runtime.controller import Controller
 from rondo.runtime.queue import Queue
@@ -63,6 +64,7 @@ class World:
     looks: list[Look] = field(default_factory=list)
     time: float = 1_000.0
     decide: Callable[[Look], Plan] = lambda _: Plan()
+    now: datetime | None = None
 
     def __post_init__(self) -> None:
         self.store = Store(routes())
@@ -89,8 +91,9 @@ class World:
     def owned(self, name: str) -> dict[str, Any]:
         return part_of(self.api.objects[ME], name)
 
-    def _plan(self, look: Look, _: datetime) -> Plan:
+    def _plan(self, look: Look, now: datetime) -> Plan:
         self.looks.append(look)
+        self.now = now
         return self.decide(look)
 
 
@@ -119,6 +122,14 @@ def create(world: World, name: str = "p", **fields: Any) -> Create:
 
 def written(state: str = "done", kind: StatusKind = StatusKind.FACTS, **fields: Any) -> Plan:
     return Plan(status={"state": state}, status_kind=kind, **fields)
+
+
+async def test_planners_get_the_api_servers_time(world: World) -> None:
+    world.api.clock = ServerClock(lambda: 0.0)
+    world.api.clock.hear("Sun, 01 Nov 2026 12:00:00 GMT", 0.0)
+    await world.reconcile(Plan())
+    assert world.now is not None
+    assert abs(world.now - datetime(2026, 11, 1, 12, tzinfo=UTC)) <= timedelta(seconds=1)
 
 
 # Order -------------------------------------------------------------------------------------------------------------
