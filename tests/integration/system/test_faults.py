@@ -29,15 +29,22 @@ def test_what_is_deleted_while_nobody_watches_and_etcd_is_compacted_is_noticed(
     """The API server has no event of it any more, whatever version a watch goes on from."""
     operator = operators.start(fragile.namespace)
     fragile.create(*(inline_run(run, job("a", image="holds"), job("b", image="holds")) for run in ("r", "ghost")))
+    fragile.create(inline_run("pod", job("a", image="holds")))
     pods = [fragile.running_pod(run, stage) for run in ("r", "ghost") for stage in ("a", "b")]
+    pods.append(fragile.running_pod("pod", "a"))
     operator.signal(signal.SIGSTOP)
     fragile.delete("Job", fragile.stage("r", "a")["job"])
     fragile.delete("PipelineRun", "ghost")
+    fragile.delete("Pod", pods[4])
     eventually(lambda: names(fragile.items("Pod")) == [pods[1]], "the Jobs and their pods to be gone")
+    lost = only(fragile.jobs("pod"))["metadata"]["name"]
+    eventually(lambda: (fragile.get("Job", lost) or {})["status"].get("failed"), "the Job of the lost pod to fail")
     fragile.plane.cluster.compact_etcd()
     restart_api_server(fragile.plane.cluster)
     operator.signal(signal.SIGCONT)
     stage = fragile.until_stage("r", "a", state="Running", attempt=2)
+    assert (stage["disruptions"], only(stage["attempts"])["reason"]) == (1, "Deleted")
+    stage = fragile.until_stage("pod", "a", state="Running", attempt=2)
     assert (stage["disruptions"], only(stage["attempts"])["reason"]) == (1, "Deleted")
     other = fragile.stage("r", "b")
     assert (other["state"], other["attempt"]) == ("Running", 1)
@@ -45,7 +52,9 @@ def test_what_is_deleted_while_nobody_watches_and_etcd_is_compacted_is_noticed(
     assert only(fragile.succeeded("ghost")["status"]["stages"])["attempt"] == 1
     for name in ("a", "b"):
         fragile.end_pod(fragile.running_pod("r", name))
-    fragile.succeeded("r")
+    fragile.end_pod(only(fragile.pods("pod"))["metadata"]["name"])
+    for name in ("r", "pod"):
+        fragile.succeeded(name)
     assert operator.alive
     assert len(fragile.jobs("r")) == 2
 
