@@ -107,6 +107,18 @@ class Operator:
             return True
         return False
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has used of the processors so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that it has held (peak resident set)."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
     def said(self) -> str:
         """Give its log."""
         return self.log.read_text() if self.log.exists() else ""
