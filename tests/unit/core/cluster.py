@@ -321,10 +321,10 @@ class Operator:
         self.refused += 1
 
     def _throttled(self, key: Key, plan: Plan) -> bool:
-        """Progress in words is written at most once a second."""
+        """Progress in words is written at most once a second, by a clock that nobody sets back."""
         assert plan.status_kind is not StatusKind.NONE
         since = self.cluster.now - self.last_writes.get(key, START - timedelta(hours=1))
-        if plan.status_kind is StatusKind.PROGRESS and since < timedelta(seconds=1):
+        if plan.status_kind is StatusKind.PROGRESS and timedelta(0) <= since < timedelta(seconds=1):
             return True
         self.last_writes[key] = self.cluster.now
         return False

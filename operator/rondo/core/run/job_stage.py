@@ -294,7 +294,8 @@ def _at_most_memory(view: StageView, policy: Retry) -> bool:
 def _await_retry(view: StageView, job: Job, now: datetime) -> Step:
     """Start the next attempt once it is due and no pod of an earlier one is alive any more."""
     due = parse_time(view.status.retry_time or timestamp(now))
-    if now < due:
+    longest = parse_duration(policy_of(view.wiring.stages[view.name], view.wiring.spec).max_backoff)
+    if now < due <= now + longest:  # what is later was decided before the clock was set back
         return Step(view.status, look_again=(due - now).total_seconds())
     labels: tuple[tuple[str, str], ...] = ((names.RUN_UID, view.snapshot.uid), (names.STAGE, view.name))
     if view.item is not None:

@@ -13,7 +13,7 @@ from rondo.core.run.step import Step, end, update
 
 def plan_wait(view: StageView, length: str, now: datetime) -> Step:
     """Plan a wait stage whose needs are met and that has not ended."""
-    begun = view.status.start_time or timestamp(now)
+    begun = min(view.status.start_time or timestamp(now), timestamp(now))  # later only if the clock was set back
     due = parse_time(begun) + parse_duration(length)
     if now >= due:
         started = update(view.status, start_time=begun)

@@ -132,6 +132,15 @@ def test_wait_stages_wait(cluster: Cluster, operator: Operator) -> None:
     assert states(cluster)["cool"] == "Succeeded"
 
 
+def test_a_clock_that_is_set_back_makes_no_wait_longer(cluster: Cluster, operator: Operator) -> None:
+    start(cluster, operator, inline_run({"name": "cool", "wait": "10m"}, job("b", needs=["cool"])))
+    cluster.pass_time(hours=-3)
+    operator.settle()
+    cluster.pass_time(minutes=10)
+    operator.settle()
+    assert states(cluster)["cool"] == "Succeeded"
+
+
 # finally --------------------------------------------------------------------------------------------------------------
 
 CLEANUP: list[dict[str, Any]] = [

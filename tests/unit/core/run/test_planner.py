@@ -123,6 +123,14 @@ def test_a_failure_is_retried_after_a_backoff_that_doubles(cluster: Cluster, ope
     assert "failed 3 times" in stage["message"]
 
 
+def test_a_clock_that_is_set_back_delays_no_attempt(cluster: Cluster, operator: Operator) -> None:
+    start(cluster, operator, inline_run(job("a", retry={"limit": 1, "backoff": "10s", "maxBackoff": "1m"})))
+    finish(cluster, operator, "a", code=3)
+    cluster.pass_time(hours=-3)
+    operator.settle()
+    assert stage_of(cluster, "a")["attempt"] == 2
+
+
 def test_no_attempt_starts_while_a_pod_of_the_last_is_alive(cluster: Cluster, operator: Operator) -> None:
     start(cluster, operator, inline_run(job("a", retry={"limit": 1, "backoff": "1s"})))
     first = cluster.of_kind(JOB)[0]

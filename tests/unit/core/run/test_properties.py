@@ -153,7 +153,7 @@ class Runs(RuleBasedStateMachine):
         if jobs := [made for made in self.cluster.of_kind(JOB) if self.is_known(made)]:
             self.cluster.delete(data.draw(st.sampled_from(jobs)))
 
-    @rule(seconds=st.sampled_from([1, 5, 40, 700, -20]))
+    @rule(seconds=st.sampled_from([1, 5, 40, 700, -20, -20_000]))
     def pass_time(self, seconds: int) -> None:
         """Let time pass; a clock may also jump back."""
         self.cluster.pass_time(seconds=seconds)
