@@ -231,6 +231,7 @@ class Operator:
     crash_after: int | None = None
     last_writes: dict[Key, datetime] = field(default_factory=dict)
     refused: int = 0
+    late: dict[Resource, list[dict[str, Any]]] = field(default_factory=dict)
     _effects: int = 0
 
     # View ---------------------------------------------------------------------------------------------------
@@ -240,7 +241,12 @@ class Operator:
 
     def children(self, resource: Resource, owner: Key) -> Iterable[Object]:
         route = pipeline_of_run if resource == PIPELINE_RUN else run_of_child
-        return [thing for thing in self.cluster.of_kind(resource) if owner in route(thing)]
+        known = self.late.get(resource, self.cluster.of_kind(resource))
+        return [thing for thing in known if owner in route(thing)]
+
+    def fall_behind(self, resource: Resource) -> None:
+        """See the objects of a kind for ever as they are now: each kind has a watch of its own, and one may be late."""
+        self.late[resource] = self.cluster.of_kind(resource)
 
     def select(self, resource: Resource, namespace: str) -> Iterable[Object]:
         return [t for t in self.cluster.of_kind(resource) if namespace in {"", t["metadata"]["namespace"]}]
@@ -280,8 +286,9 @@ class Operator:
         return self._reconcile(key, plan)
 
     def restart(self) -> None:
-        """Lose all memory, as a crash does."""
+        """Lose all memory, as a crash does, and list everything anew."""
         self.memories.clear()
+        self.late.clear()
         self.crash_after = None
         self._effects = 0
 

@@ -107,6 +107,18 @@ def current_pod(job: Object, pods: Iterable[Object]) -> Object | None:
     return max(candidates, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 
 
+def is_over(job: Object) -> bool:
+    """Tell whether a Job has ended, well or not."""
+    return condition(job, "Complete") is not None or condition(job, "Failed") is not None
+
+
+def says_how_it_ended(stage: Stage, job: Object, pod: Object | None) -> bool:
+    """Tell whether a pod that is known speaks for a Job that is over, or none is needed."""
+    if condition(job, "Complete"):
+        return not (stage.results or stage.outputs) or (pod is not None and _phase(pod) == "Succeeded")
+    return pod is not None and _phase(pod) in {"Succeeded", "Failed"}
+
+
 def condition(job: Object, type_: str) -> Mapping[str, Any] | None:
     """Give a Job's condition of a type if it is True."""
     conditions = job.get("status", {}).get("conditions", ())

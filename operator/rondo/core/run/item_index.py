@@ -15,11 +15,12 @@ from typing import Final
 from rondo.api.base import Json
 from rondo.api.pipeline import Job
 from rondo.api.pipelinerun import FanOut, StageState
-from rondo.core import causes
+from rondo.core import causes, names
 from rondo.core.causes import Cause, Reason
 from rondo.core.items import Item
-from rondo.core.plan import Object
-from rondo.core.run.attempt import Ended, Held, condition, judge_success
+from rondo.core.plan import ListLive, Object
+from rondo.core.resources import POD
+from rondo.core.run.attempt import Ended, Held, condition, is_over, judge_success
 from rondo.core.run.job_stage import end_attempt, find_job, hold_job, place_of, plan_job
 from rondo.core.run.records import Recorder
 from rondo.core.run.snapshot import StageView
@@ -31,6 +32,13 @@ INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
 
 _OVER_BY_ITEMS: Final = frozenset({"FailedIndexes", "MaxFailedIndexesExceeded"})
 """Reasons of a failed Job that only count items; whether too many have failed `maxFailed` says."""
+
+READS_AT_ONCE: Final = 50
+"""Pods that are looked for one by one, in one look."""
+
+
+class Gone:
+    """Stands for a pod that is not there any more."""
 
 
 @dataclass
@@ -54,6 +62,8 @@ class ItemIndexes:
     over: bool = False
     _done: set[int] = field(default_factory=set)
     _lost: set[int] = field(default_factory=set)
+    _unsure: list[ListLive] = field(default_factory=list)
+    _sure: bool = False
 
     def plan(self, fan: FanOut) -> Step:
         """Plan the Job, and take down what its pods gave."""
@@ -74,6 +84,8 @@ class ItemIndexes:
     def _follow(self, job: Object, fan: FanOut) -> Step:
         pods = _newest_by_index(self.view.snapshot.pods_of(job))
         open_ = self._take_down(job, pods, fan)
+        if self._unsure and not self._sure:
+            return Step(self.view.status, reads=tuple(self._unsure[:READS_AT_ONCE]))
         running = sum(pod["status"].get("phase") == "Running" for pod in pods.values())
         after = self.recorder.result(
             done=format_intervals(self._done), lost=format_intervals(self._lost), running=running
@@ -82,12 +94,13 @@ class ItemIndexes:
         failed = condition(job, "Failed")
         if failed is not None and failed.get("reason") not in _OVER_BY_ITEMS:
             return end_attempt(view, Cause(Reason.USER_ERROR, f"Job {job['metadata']['name']} failed"), self.now)
-        self.over = not open_ and (failed is not None or condition(job, "Complete") is not None)
+        self.over = not open_ and is_over(job)
         trouble = _trouble(job, pods)
-        if not self.over and not running and not after.succeeded and not after.failed:
+        if not is_over(job) and not running and not after.succeeded and not after.failed:
             return hold_job(view, job, trouble or _no_pod(job), self.now)
         words = _message(after) + (f"; {trouble.cause.message}" if trouble else "")
-        return Step(update(view.status, state=StageState.RUNNING, reason="Running", message=words))
+        status = update(view.status, state=StageState.RUNNING, reason="Running", message=words)
+        return Step(status, look_again=1.0 if self._unsure else None)
 
     def _take_down(self, job: Object, pods: Mapping[int, Object], fan: FanOut) -> int:
         """Take down all items that have ended; give how many have ended and could not be taken down yet."""
@@ -100,27 +113,57 @@ class ItemIndexes:
             if index in self._done or index in self._lost:
                 continue
             if local in finished:
-                open_ += not self._succeed(index, local, pods.get(local))
+                open_ += not self._succeed(job, index, local, pods.get(local))
             elif local in failed:
-                pod = pods.get(local)
-                gone = Cause(
-                    Reason.USER_ERROR, f"index {local} of Job {job['metadata']['name']} failed; its pod is gone"
-                )
-                self._fail(index, gone if pod is None else causes.why_failed(pod))
+                open_ += not self._give_up(job, index, local, pods.get(local))
         return open_
 
-    def _succeed(self, index: int, local: int, pod: Object | None) -> bool:
-        """Take down an item whose pod succeeded; False if there is no room yet."""
+    def _find(self, job: Object, local: int, pod: Object | None, phase: str) -> Object | Gone | None:
+        """Give the pod that an index ended with in a phase; None as long as it is not known.
+
+        Jobs and pods have watches of their own, so the Job may count an index before its pod is seen to end. When the
+        Job is over it is looked for live.
+        """
+        if pod is not None and pod["status"].get("phase") == phase:
+            return pod
+        if not is_over(job):
+            return None
+        labels = ((names.RUN_UID, self.view.snapshot.uid), (names.STAGE, self.view.name), (INDEX_LABEL, str(local)))
+        read = ListLive(POD, self.view.snapshot.namespace, labels)
+        result = self.view.snapshot.memory.reads.get(read)
+        if result is None or result.error is not None:
+            self._unsure.append(read)
+            return None
+        self._sure = True
+        mine = [p for p in result.value or () if names.controller_uid(p) == job["metadata"]["uid"]]
+        found = _newest_by_index(mine).get(local)
+        return Gone() if found is None or found["status"].get("phase") != phase else found
+
+    def _give_up(self, job: Object, index: int, local: int, pod: Object | None) -> bool:
+        """Take down an item that the Job gave up; False if it is not known yet why."""
+        found = self._find(job, local, pod, "Failed")
+        if found is None:
+            return False
+        words = f"index {local} of Job {job['metadata']['name']} failed; its pod is gone"
+        self._fail(index, Cause(Reason.USER_ERROR, words) if isinstance(found, Gone) else causes.why_failed(found))
+        return True
+
+    def _succeed(self, job: Object, index: int, local: int, pod: Object | None) -> bool:
+        """Take down an item that succeeded; False if there is no room yet, or if it is not known yet what it gave."""
         stage = self.view.wiring.stages[self.view.name]
         item = Item(index, self.values[index])
-        if pod is None or pod["status"].get("phase") != "Succeeded":
-            if stage.results or stage.outputs:
-                self._fail(index, Cause(Reason.RESULT_LOST, "its pod was deleted before its results were read"))
-            elif self.recorder.take(item, {}, {}):
-                self._done.add(index)
+        if not stage.results and not stage.outputs:
+            self.recorder.take(item, {}, {})
+            self._done.add(index)
+            return True
+        found = self._find(job, local, pod, "Succeeded")
+        if found is None:
+            return False
+        if isinstance(found, Gone):
+            self._fail(index, Cause(Reason.RESULT_LOST, "its pod was deleted before its results were read"))
             return True
         place = place_of(self.view).below(str(local)).uri if stage.outputs else ""
-        verdict = judge_success(stage, pod, place)
+        verdict = judge_success(stage, found, place)
         if isinstance(verdict, Ended):
             self._fail(index, verdict.cause)
         elif self.recorder.take(item, verdict.results, verdict.outputs):

@@ -8,6 +8,7 @@ its name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -38,7 +39,7 @@ from rondo.core.render.context import AttemptContext, Gathering, Indexed, Lines
 from rondo.core.render.job import build_items, build_job, workspace_claim
 from rondo.core.render.memory import raise_memory
 from rondo.core.resources import CONFIG_MAP, JOB, PERSISTENT_VOLUME_CLAIM, POD
-from rondo.core.run.attempt import Done, Ended, Held, Runs, judge
+from rondo.core.run.attempt import Done, Ended, Held, Runs, current_pod, is_over, judge, says_how_it_ended
 from rondo.core.run.retry import Again, GiveUp, decide, policy_of
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import WORDS_LIMIT, Step, end, update
@@ -177,8 +178,11 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
     stage = view.wiring.stages[view.name]
     view_uid = update(view.status, job_uid=job["metadata"]["uid"])
     seen = replace(view, status=view_uid)
+    pods = _pods_of(view, job)
+    if isinstance(pods, ListLive):
+        return Step(view.status, reads=(pods,))
     place = place_of(view).uri if stage.outputs else ""
-    verdict = judge(stage, job, view.snapshot.pods_of(job), place, told=view.status.reason)
+    verdict = judge(stage, job, pods, place, told=view.status.reason)
     match verdict:
         case Done():
             done = end(
@@ -195,6 +199,28 @@ def _follow(view: StageView, job: Object, now: datetime) -> Step:
             return hold_job(seen, job, verdict, now)
         case _:
             assert_never(verdict)
+
+
+def _pods_of(view: StageView, job: Object) -> Sequence[Object] | ListLive:
+    """Give the pods of a Job, or the read that must come first.
+
+    Jobs and pods have watches of their own, and a Job may be seen to end before its pod is. What a pod says is lost
+    only if a live look does not find it either.
+    """
+    known = view.snapshot.pods_of(job)
+    stage = view.wiring.stages[view.name]
+    if not is_over(job) or says_how_it_ended(stage, job, current_pod(job, known)):
+        return known
+    read = _list_pods(view)
+    result = view.snapshot.memory.reads.get(read)
+    return read if result is None or result.error is not None else result.value or ()
+
+
+def _list_pods(view: StageView) -> ListLive:
+    """Give the read of all pods of a stage, or of one item of it."""
+    item = () if view.item is None else ((names.ITEM, str(view.item.index)),)
+    labels = ((names.RUN_UID, view.snapshot.uid), (names.STAGE, view.name), *item)
+    return ListLive(POD, view.snapshot.namespace, labels)
 
 
 def hold_job(view: StageView, job: Object, held: Held, now: datetime) -> Step:
@@ -297,10 +323,7 @@ def _await_retry(view: StageView, job: Job, now: datetime) -> Step:
     longest = parse_duration(policy_of(view.wiring.stages[view.name], view.wiring.spec).max_backoff)
     if now < due <= now + longest:  # what is later was decided before the clock was set back
         return Step(view.status, look_again=(due - now).total_seconds())
-    labels: tuple[tuple[str, str], ...] = ((names.RUN_UID, view.snapshot.uid), (names.STAGE, view.name))
-    if view.item is not None:
-        labels = (*labels, (names.ITEM, str(view.item.index)))
-    read = ListLive(POD, view.snapshot.namespace, labels)
+    read = _list_pods(view)
     result = view.snapshot.memory.reads.get(read)
     if result is None:
         return Step(view.status, reads=(read,))

@@ -249,6 +249,40 @@ def test_indexes_are_taken_down_as_their_pods_end(cluster: Cluster, operator: Op
     assert fan_of(cluster, "score")["best"]["index"] == 0
 
 
+def test_indexes_may_be_counted_before_their_pods_are_seen_to_end(cluster: Cluster, operator: Operator) -> None:
+    """Jobs and pods have watches of their own; nothing is lost or blamed because one of them is late."""
+    start(cluster, operator, inline_run(score({"items": list(range(100)), "maxFailed": 1}, results=AUC)))
+    operator.fall_behind(POD)
+    for index in range(100):
+        cluster.finish("score", item=index, code=4 * (index == 7), message=json.dumps({"auc": index / 100}))
+    (made,) = cluster.of_kind(JOB)
+    cluster.change(made, status={**made["status"], "completedIndexes": "0-6,8-50", "failedIndexes": "7"})
+    operator.settle()
+    assert (fan_of(cluster, "score").get("succeeded", 0), fan_of(cluster, "score").get("failed", 0)) == (0, 0)
+    cluster.count_indexes(cluster.of_kind(JOB)[0], failed="7")
+    operator.settle()
+    stage = stage_of(cluster, "score")
+    assert (stage["state"], fan_of(cluster, "score")["failed"]) == ("Succeeded", 1)
+    assert "exit code 4" in fan_of(cluster, "score")["failures"][0]["message"]
+    assert stage["results"] == {"auc": [index / 100 for index in range(100) if index != 7]}
+
+
+def test_an_index_whose_pod_is_gone_has_lost_its_results(cluster: Cluster, operator: Operator) -> None:
+    start(cluster, operator, inline_run(score({"items": [1, 2, 3], "maxFailed": 2}, results=AUC)))
+    cluster.finish("score", message='{"auc": 0.5}')
+    (made,) = cluster.of_kind(JOB)
+    cluster.change(made, status={**made["status"], "completedIndexes": "0,2", "failedIndexes": "1"})
+    for pod in cluster.of_kind(POD)[:2]:
+        cluster.delete(pod)
+    over = [{"type": "Failed", "status": "True", "reason": "FailedIndexes"}]
+    made = cluster.of_kind(JOB)[0]
+    cluster.change(made, status={**made["status"], "conditions": over})
+    operator.settle()
+    assert [f["reason"] for f in fan_of(cluster, "score")["failures"]] == ["ResultLost", "UserError"]
+    assert fan_of(cluster, "score")["failures"][1]["message"].endswith("failed; its pod is gone")
+    assert stage_of(cluster, "score")["results"] == {"auc": [0.5]}
+
+
 def test_failed_indexes_count_against_max_failed(cluster: Cluster, operator: Operator) -> None:
     start(cluster, operator, inline_run(score({"items": [1, 2, 3], "maxFailed": 1})))
     cluster.finish("score", item=1, code=4, message="boom")

@@ -256,6 +256,50 @@ def test_an_evicted_pod_is_a_disruption(cluster: Cluster, operator: Operator) ->
     assert stage_of(cluster, "a")["attempt"] == 2
 
 
+@pytest.mark.parametrize(("code", "want"), [(0, ("Succeeded", "Succeeded")), (75, ("Failed", "UserError"))])
+def test_a_job_may_be_seen_to_end_before_its_pod_is(
+    cluster: Cluster, operator: Operator, code: int, want: tuple[str, str]
+) -> None:
+    """Jobs and pods have watches of their own."""
+    start(cluster, operator, inline_run(job("a", results=[{"name": "n", "type": "integer"}])))
+    operator.fall_behind(POD)
+    cluster.finish("a", code=code, message='{"n": 1}')
+    end_job(cluster, "Failed" if code else "Complete")
+    operator.settle()
+    stage = stage_of(cluster, "a")
+    assert (stage["state"], stage["reason"]) == want
+    assert stage.get("results", {}) == ({} if code else {"n": 1})
+    assert [attempt["exitCode"] for attempt in stage.get("attempts", ())] == ([code] if code else [])
+
+
+def test_a_job_may_be_seen_to_end_before_its_pod_is_seen_at_all(cluster: Cluster, operator: Operator) -> None:
+    cluster.create(inline_run(job("a", results=[{"name": "n", "type": "integer"}])))
+    operator.settle()
+    operator.fall_behind(POD)
+    cluster.start_pods()
+    cluster.finish("a", message='{"n": 1}')
+    end_job(cluster, "Complete")
+    operator.settle()
+    assert (stage_of(cluster, "a")["state"], stage_of(cluster, "a")["results"]) == ("Succeeded", {"n": 1})
+
+
+def test_results_that_nobody_can_read_any_more_are_lost(cluster: Cluster, operator: Operator) -> None:
+    start(cluster, operator, inline_run(job("a", results=[{"name": "n", "type": "integer"}])))
+    cluster.finish("a", message='{"n": 1}')
+    cluster.delete(cluster.of_kind(POD)[0])
+    end_job(cluster, "Complete")
+    operator.settle()
+    advance(cluster, operator)
+    stage = stage_of(cluster, "a")
+    assert (stage["attempt"], stage["attempts"][0]["reason"], stage["disruptions"]) == (2, "ResultLost", 1)
+
+
+def end_job(cluster: Cluster, type_: str) -> None:
+    """Be the Job controller: say that the Job is over."""
+    (made,) = cluster.of_kind(JOB)
+    cluster.change(made, status={**made["status"], "conditions": [{"type": type_, "status": "True"}]})
+
+
 def test_an_eviction_is_remembered_though_the_pod_goes_before_its_job_fails(
     cluster: Cluster, operator: Operator
 ) -> None:

@@ -20,6 +20,7 @@ from rondo.api.pipeline import PipelineSpec
 from rondo.core import names
 from rondo.core.pipeline.validation import validate
 from rondo.core.pipeline.wiring import Tie, Wiring, wire
+from rondo.core.plan import Resource
 from rondo.core.resources import JOB, PIPELINE_RUN, POD
 from tests.unit.core.builders import inline_run, job
 from tests.unit.core.cluster import Cluster, CrashError, Operator
@@ -152,6 +153,15 @@ class Runs(RuleBasedStateMachine):
         """
         if jobs := [made for made in self.cluster.of_kind(JOB) if self.is_known(made)]:
             self.cluster.delete(data.draw(st.sampled_from(jobs)))
+
+    @rule(resource=st.sampled_from([JOB, POD]))
+    def fall_behind(self, resource: Resource) -> None:
+        """A watch is late; the other is not."""
+        self.operator.fall_behind(resource)
+
+    @rule()
+    def catch_up(self) -> None:
+        self.operator.late.clear()
 
     @rule(seconds=st.sampled_from([1, 5, 40, 700, -20, -20_000]))
     def pass_time(self, seconds: int) -> None:
