@@ -56,6 +56,17 @@ async def run_operator(settings: Settings, credentials: Credentials) -> None:
             stack.push_async_callback(runner.cleanup)
         operator = _Operator(settings, credentials, connector, client, health)
         await operator.run(stop)
+        asyncio.get_running_loop().set_exception_handler(leave_torn_streams)
+
+
+def leave_torn_streams(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of kopf's watches at the end of the process; anything else is told as ever.
+
+    The loop closes all generators at once then, and those of a watch, one within the other, trip over each other now
+    and then: an error with a traceback that means nothing.
+    """
+    if "asyncgen" not in context:
+        loop.default_exception_handler(context)
 
 
 @dataclass
