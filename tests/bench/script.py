@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from rondo.api.base import API_VERSION
 from rondo.core.names import RUN, STAGE
 from rondo.core.plan import Object, Ref
 from rondo.core.resources import JOB, POD
 from tests.bench.bed import Bed, watching
-from tests.bench.shapes import Shape
+from tests.bench.shapes import Shape, chain
+from tests.unit.core.cluster import Cluster, Operator
 
 
 async def run_script(bed: Bed, namespace: str, shape: Shape, runs: int) -> None:
@@ -84,13 +87,24 @@ class _Script:
 
 
 def _job(shape: Shape, run: int, stage: str) -> dict[str, Any]:
+    """Give a Job with the same pod as Rondo's: what is compared is who drives it, not what a pod may do."""
     labels = {RUN: str(run), STAGE: stage}
-    container = {"name": "main", "image": "x", "command": ["work"]}
-    template = {"metadata": {"labels": labels}, "spec": {"restartPolicy": "Never", "containers": [container]}}
+    job = rendered_job()
+    spec = job["spec"]
+    template = {**spec["template"], "metadata": {"labels": {**spec["template"]["metadata"]["labels"], **labels}}}
     many = {"completions": shape.completions, "parallelism": shape.completions, "completionMode": "Indexed"}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"script-{run}-{stage}", "labels": labels},
-        "spec": {"backoffLimit": 0, "template": template, **(many if shape.completions > 1 else {})},
+        "metadata": {"name": f"script-{run}-{stage}", "labels": {**job["metadata"]["labels"], **labels}},
+        "spec": {**spec, "template": template, **(many if shape.completions > 1 else {})},
     }
+
+
+@lru_cache
+def rendered_job() -> dict[str, Any]:
+    """Give the Job that Rondo makes of a stage."""
+    cluster = Cluster()
+    cluster.create({**chain(1).run("run"), "apiVersion": API_VERSION})
+    Operator(cluster).settle()
+    return cluster.of_kind(JOB)[0]

@@ -58,6 +58,9 @@ class Reason(StrEnum):
 DISRUPTIONS: Final = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.DELETED, Reason.RESULT_LOST})
 """Not the stage's own fault: the next attempt is free, up to `retry.maxDisruptions`."""
 
+TROUBLES: Final = frozenset(Reason) - {Reason.STARTING}
+"""Somebody should look, or wait knowing why."""
+
 FATAL: Final = frozenset({
     Reason.CONFIG_ERROR, Reason.INPUT_MISSING, Reason.INPUT_DENIED, Reason.NAME_CONFLICT, Reason.INVALID_OBJECT,
 })  # fmt: skip

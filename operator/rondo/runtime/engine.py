@@ -116,8 +116,12 @@ class Engine:
     def enqueue(self, keys: Iterable[Key], *, soon: bool = False) -> None:
         """Have keys looked at, those of kinds that have a planner; now, or within a moment."""
         for key in keys:
-            if key.resource in self.controllers:
-                (self.queue.add_soon if soon else self.queue.add)(key)
+            if key.resource not in self.controllers:
+                continue
+            if soon:
+                self.queue.add_soon(key, self.reconciler.moment)
+            else:
+                self.queue.add(key)
 
     @property
     def trouble(self) -> str:

@@ -61,10 +61,10 @@ class Queue(Generic[K]):
         self._waiting.append(key)
         self._news.set()
 
-    def add_soon(self, key: K) -> None:
-        """Have a key looked at within a moment, together with whatever else happens to it until then."""
+    def add_soon(self, key: K, moment: float = MOMENT) -> None:
+        """Have a key looked at within a moment, in seconds, together with whatever else happens to it until then."""
         if key not in self._queued:
-            self.add_after(key, MOMENT)
+            self.add_after(key, moment)
 
     def add_after(self, key: K, delay: float) -> None:
         """Have a key looked at after `delay` seconds; of several delays the shortest counts."""

@@ -42,7 +42,7 @@ from rondo.kube.client import Client, Selector
 from rondo.kube.errors import ApiError
 from rondo.runtime.controller import Controller
 from rondo.runtime.evaluator import Evaluator
-from rondo.runtime.queue import Queue
+from rondo.runtime.queue import MOMENT, Queue
 from rondo.runtime.store import Store
 from rondo.runtime.warnings import AGE, WarningReader
 
@@ -52,8 +52,14 @@ ROUNDS: Final = 4
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two writes of an object's status that only tell progress, at least."""
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """What can wait does so for so many times as long as a status write takes at present: the API server is loaded then."""
+
+LONGEST_INTERVAL: Final = 15.0
+"""Seconds after which progress is told even then."""
+
+HASTE: Final = 10.0
+"""The same for a look: troubles are seen by it and told at once."""
 
 PARALLEL_CREATES: Final = 16
 
@@ -184,6 +190,11 @@ class Reconciler:
         delays = [delay for delay in (plan.requeue_after, wait) if delay is not None]
         return Outcome(failed=failed, after=min(delays, default=None), pause=self._pauses.pop(key, 0.0))
 
+    @property
+    def moment(self) -> float:
+        """Seconds within which an object is looked at of which only progress is told: longer on a loaded API server."""
+        return MOMENT + HASTE * self.write_seconds
+
     def _now(self) -> datetime:
         """Give the time as the API server's clock shows it: with its times the planners compare."""
         return self.client.clock.now()
@@ -194,7 +205,7 @@ class Reconciler:
         """Give the seconds that a write of mere progress still has to wait, None if it may be made."""
         if plan.status is None or plan.status_kind is not StatusKind.PROGRESS:
             return None
-        interval = PROGRESS_INTERVAL + PATIENCE * self.write_seconds
+        interval = min(PROGRESS_INTERVAL + PATIENCE * self.write_seconds, LONGEST_INTERVAL)
         left = self._written_at.get(key, -interval) + interval - self.clock()
         return left if left > 0 else None
 
@@ -353,8 +364,12 @@ class Reconciler:
 
     def _wake(self, keys: Iterable[Key], *, soon: bool = False) -> None:
         for key in keys:
-            if key.resource in self.controllers:
-                (self.queue.add_soon if soon else self.queue.add)(key)
+            if key.resource not in self.controllers:
+                continue
+            if soon:
+                self.queue.add_soon(key, self.moment)
+            else:
+                self.queue.add(key)
 
 
 def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import kopf
+import uvloop
 
 from rondo.kube.client import Client
 from rondo.kube.session import Credentials, open_connector, open_session
@@ -33,7 +34,7 @@ def main() -> None:
     """Run the operator until SIGTERM."""
     settings = from_environment()
     set_up_logs(settings.log_format, settings.log_level)
-    asyncio.run(run_operator(settings, find_credentials()))
+    uvloop.run(run_operator(settings, find_credentials()))
 
 
 async def run_operator(settings: Settings, credentials: Credentials) -> None:

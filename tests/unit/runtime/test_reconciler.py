@@ -34,8 +34,8 @@ from rondo.kube.client import Client, Listing
 from rondo.kube.clock import ServerClock
 from rondo.kube.errors import ApiError
 from rondo.runtime.controller import Controller
-from rondo.runtime.queue import Queue
-from rondo.runtime.reconciler import PATIENCE, PROGRESS_INTERVAL, ROUNDS, Outcome, Reconciler
+from rondo.runtime.queue import MOMENT, Queue
+from rondo.runtime.reconciler import HASTE, LONGEST_INTERVAL, PATIENCE, PROGRESS_INTERVAL, ROUNDS, Outcome, Reconciler
 from rondo.runtime.store import Store
 from rondo.runtime.warnings import AGE
 from tests.unit.runtime.api import Api
@@ -411,18 +411,20 @@ async def test_what_a_kind_without_a_route_was_created_is_not_kept_for_ever(worl
 # A loaded API server -------------------------------------------------------------------------------------------------
 
 
-async def test_progress_waits_longer_while_writes_take_long(world: World) -> None:
+@pytest.mark.parametrize(("pause", "expected"), [(0.1, PROGRESS_INTERVAL + PATIENCE * 0.1), (5.0, LONGEST_INTERVAL)])
+async def test_progress_waits_longer_while_writes_take_long(world: World, pause: float, expected: float) -> None:
     plain = world.api.replace_status
 
     async def slow(*arguments: Any) -> dict[str, Any]:
-        world.time += 0.5
+        world.time += pause
         return await plain(*arguments)
 
     world.api.replace_status = slow  # type: ignore[method-assign, assignment]
     for index in range(40):
         await world.reconcile(written(str(index)))
     outcome = await world.reconcile(written("words", StatusKind.PROGRESS))
-    assert outcome.after == pytest.approx(PROGRESS_INTERVAL + PATIENCE * 0.5, rel=0.05)
+    assert outcome.after == pytest.approx(expected, rel=0.05)
+    assert world.reconciler.moment == pytest.approx(MOMENT + HASTE * pause, rel=0.05)
     world.api.replace_status = plain  # type: ignore[method-assign]
     for index in range(80):
         await world.reconcile(written(str(index)))

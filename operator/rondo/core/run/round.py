@@ -15,7 +15,7 @@ from rondo.api.base import Json
 from rondo.api.pipeline import DeployState, Job, OnStageFailure
 from rondo.api.pipelinerun import FanOut, PipelineRunStatus, RunState, StageState, StageStatus
 from rondo.core import names
-from rondo.core.causes import DISRUPTIONS, describe
+from rondo.core.causes import TROUBLES, describe
 from rondo.core.durations import parse_duration, parse_time
 from rondo.core.expressions import ExpressionError
 from rondo.core.pipeline.wiring import Tie, Wiring
@@ -312,9 +312,10 @@ def label_outcome(snapshot: RunSnapshot, status: PipelineRunStatus) -> Iterable[
 
 def _facts(stage: StageStatus) -> tuple[Any, ...]:
     state = stage.state if stage.state.terminal else stage.state is StageState.PENDING
-    disruption = stage.reason if stage.reason in DISRUPTIONS else None
+    # A trouble is told at once, however loaded the API server is; that all goes well may wait.
+    trouble = stage.reason if stage.reason in TROUBLES else None
     return (
-        state, disruption, stage.attempt, stage.job, stage.retry_time, stage.failures, stage.disruptions,
+        state, trouble, stage.attempt, stage.job, stage.retry_time, stage.failures, stage.disruptions,
         stage.previous, _facts_of_items(stage.fan_out),
     )  # fmt: skip
 

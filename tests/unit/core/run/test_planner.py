@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rondo.core import names
+from rondo.core.plan import StatusKind
 from rondo.core.resources import CONTROLLER_REVISION, JOB, MODEL_DEPLOYMENT, PIPELINE_RUN, POD
 from tests.unit.core.builders import deploy, gate, inline_run, job, pipeline, run
 from tests.unit.core.cluster import Cluster, Operator
@@ -318,6 +319,20 @@ def test_an_eviction_is_remembered_though_the_pod_goes_before_its_job_fails(
     operator.settle()
     advance(cluster, operator)
     assert stage_of(cluster, "a")["attempts"][0]["reason"] == "Evicted"
+
+
+def test_a_trouble_is_told_at_once_and_that_all_goes_well_when_there_is_time(
+    cluster: Cluster, operator: Operator
+) -> None:
+    cluster.create(inline_run(job("a")))
+    operator.settle()
+    cluster.start_pods()
+    (pod,) = cluster.pods_of("a")
+    cluster.change(pod, status={"phase": "Running"})
+    assert operator.reconcile_run("r").status_kind is StatusKind.PROGRESS
+    why = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"}
+    cluster.change(pod, status={"phase": "Pending", "conditions": [why]})
+    assert operator.reconcile_run("r").status_kind is StatusKind.FACTS
 
 
 def test_an_image_that_cannot_be_pulled_is_named_and_times_out(cluster: Cluster, operator: Operator) -> None:
