@@ -113,15 +113,24 @@ class Engine:
             route = next(route for route in self.primaries if route.resource == resource)
             self._relists[resource] = asyncio.create_task(self._list_soon(route))
 
-    def enqueue(self, keys: Iterable[Key], *, soon: bool = False) -> None:
-        """Have keys looked at, those of kinds that have a planner; now, or within a moment."""
+    def enqueue(self, keys: Iterable[Key]) -> None:
+        """Have keys looked at, those of kinds that have a planner."""
+        for key in keys:
+            if key.resource in self.controllers:
+                self.queue.add(key)
+
+    def enqueue_news(self, keys: Iterable[Key], *, minor: bool) -> None:
+        """Have keys looked at that own what has changed: within a moment if that is only progress, else before others.
+
+        A crowd that starts at once does not delay the next stages of what runs already.
+        """
         for key in keys:
             if key.resource not in self.controllers:
                 continue
-            if soon:
+            if minor:
                 self.queue.add_soon(key, self.reconciler.moment)
             else:
-                self.queue.add(key)
+                self.queue.add(key, ahead=True)
 
     @property
     def trouble(self) -> str:
@@ -174,7 +183,8 @@ class _Sink:
 
     def stored(self, item: dict[str, Any]) -> None:
         keys = self.engine.store.put(self.resource, item)
-        self.engine.enqueue(keys, soon=bool(keys) and self.engine.store.is_minor(self.resource, item))
+        if keys:
+            self.engine.enqueue_news(keys, minor=self.engine.store.is_minor(self.resource, item))
 
     def listed(self, uids: Set[str], version: str) -> None:
         self.engine.enqueue(self.engine.store.keep_only(self.resource, uids, version, self.namespace))

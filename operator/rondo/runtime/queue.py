@@ -21,6 +21,10 @@ MOMENT: Final = 0.5
 """Seconds within which a key is looked at of which only progress is told: what comes meanwhile is one look."""
 
 
+FAIR: Final = 4
+"""Of so many keys that are taken at least one has waited in line, if there is one."""
+
+
 class Closed(Exception):  # noqa: N818 - an end, not an error
     """The queue takes and gives no more keys."""
 
@@ -35,9 +39,11 @@ class Queue(Generic[K]):
 
     def __init__(self) -> None:
         self._waiting: deque[K] = deque()
+        self._ahead: deque[K] = deque()
+        self._turns = 0
         self._queued: set[K] = set()
         self._working: set[K] = set()
-        self._again: set[K] = set()
+        self._again: dict[K, bool] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._news = asyncio.Event()
@@ -47,18 +53,23 @@ class Queue(Generic[K]):
 
     def __len__(self) -> int:
         """Count the keys that wait for a worker now."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._ahead)
 
-    def add(self, key: K) -> None:
-        """Have a key looked at now."""
+    def add(self, key: K, *, ahead: bool = False) -> None:
+        """Have a key looked at now.
+
+        Args:
+            key: The key.
+            ahead: Before those that wait in line: something has ended, and what comes next can begin.
+        """
         if self._closed or key in self._queued:
             return
         if key in self._working:
-            self._again.add(key)
+            self._again[key] = ahead or self._again.get(key, False)
             return
         self.adds += 1
         self._queued.add(key)
-        self._waiting.append(key)
+        (self._ahead if ahead else self._waiting).append(key)
         self._news.set()
 
     def add_soon(self, key: K, moment: float = MOMENT) -> None:
@@ -111,20 +122,26 @@ class Queue(Generic[K]):
         Raises:
             Closed: The queue was closed.
         """
-        while not self._waiting:
+        while not len(self):
             if self._closed:
                 raise Closed
             self._news.clear()
             await self._news.wait()
-        key = self._waiting.popleft()
+        key = self._next()
         self._queued.discard(key)
         self._working.add(key)
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-        if self._waiting or self._closed:
+        if len(self) or self._closed:
             self._news.set()
         return key
+
+    def _next(self) -> K:
+        self._turns += 1
+        if self._ahead and (self._turns % FAIR or not self._waiting):
+            return self._ahead.popleft()
+        return self._waiting.popleft()
 
     def done(self, key: K, *, rest: float = 0.0) -> None:
         """Say that the work on a key is over.
@@ -138,13 +155,13 @@ class Queue(Generic[K]):
             return
         self._working.discard(key)
         if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+            self.add(key, ahead=self._again.pop(key))
 
     def close(self) -> None:
         """Take no more keys, drop those that wait, and wake all who wait for one."""
         self._closed = True
         self._waiting.clear()
+        self._ahead.clear()
         self._queued.clear()
         for timer in self._timers.values():
             timer.cancel()

@@ -58,8 +58,11 @@ PATIENCE: Final = 60.0
 LONGEST_INTERVAL: Final = 15.0
 """Seconds after which progress is told even then."""
 
-HASTE: Final = 10.0
+HASTE: Final = 30.0
 """The same for a look: troubles are seen by it and told at once."""
+
+LONGEST_MOMENT: Final = 5.0
+"""Seconds after which an object is looked at even then."""
 
 PARALLEL_CREATES: Final = 16
 
@@ -193,7 +196,7 @@ class Reconciler:
     @property
     def moment(self) -> float:
         """Seconds within which an object is looked at of which only progress is told: longer on a loaded API server."""
-        return MOMENT + HASTE * self.write_seconds
+        return min(MOMENT + HASTE * self.write_seconds, LONGEST_MOMENT)
 
     def _now(self) -> datetime:
         """Give the time as the API server's clock shows it: with its times the planners compare."""

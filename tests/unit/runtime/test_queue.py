@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rondo.runtime.queue import FIRST_BACKOFF, LONGEST_BACKOFF, MOMENT, Closed, Queue
+from rondo.runtime.queue import FAIR, FIRST_BACKOFF, LONGEST_BACKOFF, MOMENT, Closed, Queue
 from tests.unit.runtime.clocks import ManualLoop
 
 KEYS = st.sampled_from("abcd")
@@ -28,9 +28,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.due: dict[str, float] = {}
         self.working: set[str] = set()
 
-    @rule(key=KEYS)
-    def add(self, key: str) -> None:
-        self.queue.add(key)
+    @rule(key=KEYS, ahead=st.booleans())
+    def add(self, key: str, *, ahead: bool) -> None:
+        self.queue.add(key, ahead=ahead)
         self.owed.add(key)
 
     @rule(key=KEYS, delay=DELAYS)
@@ -101,6 +101,29 @@ def test_the_order_is_first_in_first_out(loop: ManualLoop) -> None:
         queue.add(key)
     taken = [loop.run_until_complete(queue.get()) for _ in range(len(queue))]
     assert taken == ["c", "a", "b"]
+
+
+def test_what_has_ended_goes_before_what_begins_but_the_line_moves_on(loop: ManualLoop) -> None:
+    queue: Queue[str] = Queue()
+    for key in "abc":
+        queue.add(key)
+    for key in "vwxyz":
+        queue.add(key, ahead=True)
+    taken = "".join(loop.run_until_complete(queue.get()) for _ in range(len(queue)))
+    assert [taken.index(key) for key in "vwxyz"] == sorted(taken.index(key) for key in "vwxyz")
+    assert taken.index("v") == 0
+    assert taken.index("a") < FAIR
+    assert taken.index("z") < taken.index("c")
+
+
+def test_what_ends_while_its_key_is_worked_on_goes_ahead_afterwards(loop: ManualLoop) -> None:
+    queue: Queue[str] = Queue()
+    queue.add("a")
+    loop.run_until_complete(queue.get())
+    queue.add("b")
+    queue.add("a", ahead=True)
+    queue.done("a")
+    assert loop.run_until_complete(queue.get()) == "a"
 
 
 def test_backoff_doubles_with_jitter_and_has_an_end(loop: ManualLoop) -> None:
