@@ -203,6 +203,21 @@ async def test_a_status_conflict_takes_in_the_live_object_and_looks_again_at_onc
     assert "status" in world.api.objects[ME]
 
 
+async def test_nothing_is_created_by_an_old_view_even_without_a_status_write(world: World) -> None:
+    """Another process that leads by now may have created it, and somebody deleted it, since what this one has seen."""
+    world.api.have(ME, {**world.api.objects[ME], "spec": {"changed": True}})
+    assert await world.reconcile(Plan(actions=(create(world),))) == Outcome(again=True)
+    assert world.api.writes == []
+    await world.reconcile(Plan(actions=(create(world),)))
+    assert world.looks[-1].me["spec"] == {"changed": True}
+    assert world.api.writes == ["create p"]
+
+
+async def test_a_status_that_was_accepted_says_that_the_view_is_not_old(world: World) -> None:
+    await world.reconcile(written(actions=(create(world),)))
+    assert world.api.calls == ["status a", "create p"]
+
+
 async def test_a_conflict_that_a_fresh_object_does_not_end_backs_off(world: World) -> None:
     """A webhook or a quota may answer 409 too: without a pause that would be a loop as fast as the network."""
     world.api.refuse["status a"] = [ApiError(409, "Conflict", "webhook says no")]
