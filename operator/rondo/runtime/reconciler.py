@@ -183,7 +183,7 @@ class Reconciler:
             refused = await self._write_status(key, me, thing, plan.status)
             if refused is not None:
                 return refused
-        elif any(isinstance(action, Create) for action in plan.actions) and await self._is_old(me, thing):
+        elif any(isinstance(action, Create | Delete) for action in plan.actions) and await self._is_old(me, thing):
             return Outcome(again=True)
         failed = await self._act_all(key, plan.actions)
         if wait is None:
@@ -254,8 +254,9 @@ class Reconciler:
     async def _is_old(self, me: Ref, thing: Object) -> bool:
         """Tell whether the API server has a newer object than the one that was planned by, and take that in.
 
-        An accepted status write says so as well. Without one nothing would tell a process that sees late, beside another
-        that leads by now, that what it is about to create was made, and is gone, already.
+        An accepted status write says so as well. Without one nothing would tell a process that sees late, beside
+        another that leads by now, that what it is about to create was made, and is gone, already; or that what it is
+        about to delete as nobody's was made by the other a moment ago.
         """
         live = await self.client.get(me)
         if live is not None and live["metadata"]["resourceVersion"] == thing["metadata"]["resourceVersion"]:

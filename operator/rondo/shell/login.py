@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,11 @@ def find_credentials() -> Credentials:
     return Credentials(
         server=info.server,
         tls=info.as_ssl_context(),
-        headers={"User-Agent": f"rondo/{__version__}", **({} if in_cluster else info.as_http_headers())},
+        headers={"User-Agent": user_agent(), **({} if in_cluster else info.as_http_headers())},
         token_file=TOKEN_FILE if in_cluster else None,
     )
+
+
+def user_agent() -> str:
+    """Give what audit logs call us by: which process of which pod, for two may work side by side."""
+    return f"rondo/{__version__} ({socket.gethostname()}/{os.getpid()})"

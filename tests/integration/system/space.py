@@ -89,6 +89,21 @@ class Plane:
         verbs = {"create", "update", "patch", "delete"}
         return [_describe(event) for event in self.audited(namespace) if event["verb"] in verbs]
 
+    def story(self, namespace: str, job: str) -> list[str]:
+        """Give who asked for what of a Job, its pods and the run that it belongs to, in order."""
+        run = job.rpartition("-")[0].rpartition("-")[0]
+        found = []
+        with self.cluster.audit_log.open() as lines:
+            for event in (json.loads(line) for line in lines if run in line):
+                what = event.get("objectRef", {})
+                name = what.get("name", "")
+                if what.get("namespace") == namespace and (name == run or name.startswith(job)):
+                    code = event.get("responseStatus", {}).get("code")
+                    times = f"{event['requestReceivedTimestamp'][11:23]}-{event['stageTimestamp'][17:23]}"
+                    path = f"{what['resource']}/{what.get('subresource', '')} {name}"
+                    found.append(f"{times} {event['verb']} {path} {code} {event.get('userAgent', '')[:40]}")
+        return sorted(found)
+
     def created_twice(self, namespace: str, resource: str = "jobs") -> list[str]:
         """Give the creations of the operator in a namespace that the API server granted more than once."""
         made = Counter(write for write in self.writes(namespace) if write.startswith(f"create {resource} "))

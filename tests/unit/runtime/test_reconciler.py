@@ -213,6 +213,15 @@ async def test_nothing_is_created_by_an_old_view_even_without_a_status_write(wor
     assert world.api.writes == ["create p"]
 
 
+async def test_nothing_is_deleted_by_an_old_view_either(world: World) -> None:
+    """What belongs to nobody by an old view may be what the process that leads by now has just made."""
+    world.api.have(ref(PART, "p"), world.owned("p"))
+    world.api.have(ME, {**world.api.objects[ME], "spec": {"changed": True}})
+    uid = world.api.objects[ref(PART, "p")]["metadata"]["uid"]
+    assert await world.reconcile(Plan(actions=(Delete(ref(PART, "p"), uid),))) == Outcome(again=True)
+    assert world.api.writes == []
+
+
 async def test_a_status_that_was_accepted_says_that_the_view_is_not_old(world: World) -> None:
     await world.reconcile(written(actions=(create(world),)))
     assert world.api.calls == ["status a", "create p"]
