@@ -81,7 +81,7 @@ class Store:
         keys = self._file(resource, name, kept)
         if known is not None and _same(kept, known):
             return []
-        return keys + [owner for owner in before if owner not in keys]
+        return keys + [owner for owner in before if owner not in keys and not self._is_forgotten(owner)]
 
     def remove(self, resource: Resource, thing: Object, *, until: int = 0) -> list[Key]:
         """Take in that an object was deleted, or no longer matches its route's selector.
@@ -134,7 +134,7 @@ class Store:
         return {resource: len(objects) for resource, objects in self._objects.items()}
 
     def forget_children(self, owner: Key, uid: str) -> None:
-        """Drop what is filed under an object that needs no further work, and keep nothing more of it.
+        """Drop what is filed under an object that needs no further work and nobody else, and keep nothing more of it.
 
         Args:
             owner: Its key.
@@ -143,9 +143,13 @@ class Store:
         self.drop(owner)
         self._forgotten[owner] = uid
         for resource in self._routes:
-            for name in list(self._filed.get((resource, owner), ())):
-                if not _is_itself(owner, resource, name):
-                    self._unfile(resource, name, self._objects[resource].pop(name))
+            for name, thing in list(self._filed.get((resource, owner), {}).items()):
+                if _is_itself(owner, resource, name):
+                    continue
+                if self._unfile(resource, name, thing) == [owner]:
+                    del self._objects[resource][name]
+                else:
+                    self._file(resource, name, thing)
 
     def is_minor(self, resource: Resource, thing: Object) -> bool:
         """Tell whether a view of an object tells only progress."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rondo.core.plan import Failure, GetLive, Object, ReadResult
 from rondo.core.view import Key, View
-from rondo.runtime.routes import Route
+from rondo.runtime.routes import Route, itself
 from rondo.runtime.store import Store
 from tests.unit.runtime.things import OTHER, PART, TOY, key, part, ref, routes, thing, toy
 
@@ -259,6 +259,22 @@ def test_forgetting_drops_the_children_and_keeps_the_object(store: Store) -> Non
     assert store.get(ref(TOY, "a")) is not None
     assert list(store.children(PART, key("a"))) == []
     assert store.get(ref(PART, "p")) is None
+
+
+def test_what_is_also_somebody_elses_work_is_kept() -> None:
+    """As what a run has deployed, which is a key of its own, beside the run that waited for it."""
+
+    def owners(each: Object) -> list[Key]:
+        return [itself(each, PART), key(each["metadata"]["labels"]["toys.example/toy"])]
+
+    store = Store([Route(TOY, owners=lambda each: [itself(each, TOY)]), Route(PART, owners=owners)])
+    store.put(TOY, toy("a"))
+    store.put(PART, part("p", 1, of="a"))
+    store.forget_children(key("a"), "uid-a")
+    assert store.get(ref(PART, "p")) is not None
+    assert names_of(store.select(PART, "")) == ["p"]
+    assert list(store.children(PART, key("a"))) == []
+    assert store.put(PART, part("p", 2, of="a", data={"n": "new"})) == [Key(PART, "team", "p")]
 
 
 def test_children_of_a_forgotten_object_are_not_kept_and_wake_nobody(store: Store) -> None:
