@@ -184,7 +184,7 @@ class Reconciler:
             if refused is not None:
                 return refused
         elif any(isinstance(action, Create | Delete) for action in plan.actions) and await self._is_old(me, thing):
-            return Outcome(again=True)
+            return self._look_again(me, thing)
         failed = await self._act_all(key, plan.actions)
         if wait is None:
             for draft in plan.events:
@@ -233,23 +233,27 @@ class Reconciler:
         What would be refused again is told by an Event, since status cannot tell it.
         """
         me = Ref(key.resource, key.namespace, key.name)
-        if (error.conflict or error.not_found) and await self._refresh(me):
-            return Outcome(again=True)
+        if error.conflict or error.not_found:
+            self._take_live(me, await self.client.get(me))
+            if (again := self._look_again(me, thing)).again:
+                return again
         log.warning("status of %s was refused: %s", me, error, extra={"key": str(key)})
         if self._fail(key, me, error).lasting:
             note = f"its status was refused: {error.message}"
             self.events.post(thing, EventDraft(EventType.WARNING, "StatusRefused", "WriteStatus", note))
         return Outcome(failed=True, pause=self._pauses.pop(key, 0.0))
 
-    async def _refresh(self, ref: Ref) -> bool:
-        """Take in the live object; tell whether that was news."""
+    def _take_live(self, ref: Ref, live: Object | None) -> None:
+        """Take in an object as the API server has it, or that it is gone."""
         known = self.store.get(ref)
-        live = await self.client.get(ref)
         if live is not None:
             self._take(ref.resource, live)
         elif known is not None:
             self._wake(self.store.remove(ref.resource, known, until=sys.maxsize))
-        return self.store.get(ref) is not known
+
+    def _look_again(self, ref: Ref, thing: Object) -> Outcome:
+        """Look again at once at what was looked at by an old view, or later should there still be no newer one."""
+        return Outcome(again=True) if self.store.get(ref) is not thing else Outcome(failed=True)
 
     async def _is_old(self, me: Ref, thing: Object) -> bool:
         """Tell whether the API server has a newer object than the one that was planned by, and take that in.
@@ -261,7 +265,8 @@ class Reconciler:
         live = await self.client.get(me)
         if live is not None and live["metadata"]["resourceVersion"] == thing["metadata"]["resourceVersion"]:
             return False
-        return await self._refresh(me)
+        self._take_live(me, live)
+        return True
 
     # Actions ------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from rondo.core.plan import (
     Object,
     Plan,
     ReadResult,
+    Ref,
     StatusKind,
 )
 from rondo.core.resources import CORE_EVENT
@@ -211,6 +212,25 @@ async def test_nothing_is_created_by_an_old_view_even_without_a_status_write(wor
     await world.reconcile(Plan(actions=(create(world),)))
     assert world.looks[-1].me["spec"] == {"changed": True}
     assert world.api.writes == ["create p"]
+
+
+@pytest.mark.parametrize("plan", ["without", "with"])
+async def test_a_watch_that_told_the_newer_object_meanwhile_does_not_make_the_plan_new(
+    world: World, plan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of the same name was made, and told of by the watch, between the plan and the look whether it is old."""
+    ask = world.api.get
+
+    async def told_meanwhile(at: Ref) -> Any:
+        world.store.put(TOY, world.api.objects[ME])
+        return await ask(at)
+
+    monkeypatch.setattr(world.api, "get", told_meanwhile)
+    old = create(world)
+    world.api.have(ME, {**world.api.objects[ME], "spec": {"changed": True}})
+    decided = Plan(actions=(old,)) if plan == "without" else written(actions=(old,))
+    assert await world.reconcile(decided) == Outcome(again=True)
+    assert "create p" not in world.api.writes
 
 
 async def test_nothing_is_deleted_by_an_old_view_either(world: World) -> None:
