@@ -151,6 +151,24 @@ KINDS: Final = (
         rules=(_SERVICE_RULE,),
     ),
     Kind(
+        name="ModelGraph",
+        plural="modelgraphs",
+        short=("mg",),
+        description="Models that answer together.",
+        spec=ModelGraphSpec,
+        status=ModelGraphStatus,
+        columns=(
+            Column("Ready", _condition("Ready", "status")),
+            Column("Reason", _condition("Ready", "reason")),
+            Column("Nodes", ".status.readyNodes"),
+            Column("URL", ".status.url"),
+            Column("Protocol", ".spec.protocol", wide=True),
+            Column("Message", ".status.message", wide=True),
+            _AGE,
+        ),
+        rules=(_SERVICE_RULE,),
+    ),
+    Kind(
         name="ModelRuntime",
         plural="modelruntimes",
         short=("mrt",),
@@ -169,23 +187,6 @@ KINDS: Final = (
 """The kinds that the operator serves."""
 
 PLANNED: Final = (
-    Kind(
-        name="ModelGraph",
-        plural="modelgraphs",
-        short=("mg",),
-        description="Models that answer together.",
-        spec=ModelGraphSpec,
-        status=ModelGraphStatus,
-        columns=(
-            Column("Ready", _condition("Ready", "status")),
-            Column("Reason", _condition("Ready", "reason")),
-            Column("Protocol", ".spec.protocol"),
-            Column("URL", ".status.url"),
-            Column("Message", ".status.message", wide=True),
-            _AGE,
-        ),
-        rules=(_SERVICE_RULE,),
-    ),
     Kind(
         name="Approval",
         plural="approvals",

@@ -58,9 +58,9 @@ def model_runtime(**server: Any) -> Body:
     return thing("ModelRuntime", {"protocol": "JSON", "server": server or SERVER})
 
 
-def graph(*nodes: Body, entry: str = "a", name: str = "x") -> Body:
+def graph(*nodes: Body, entry: str = "a", name: str = "x", **spec: Any) -> Body:
     """Give a ModelGraph; the first node should be named `a`."""
-    return thing("ModelGraph", {"protocol": "JSON", "entry": entry, "nodes": list(nodes)}, name)
+    return thing("ModelGraph", {"protocol": "JSON", "entry": entry, "nodes": list(nodes), **spec}, name)
 
 
 def node(name: str = "a", **fields: Any) -> Body:

@@ -35,6 +35,8 @@ SECRET: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
 STORE: Body = {"secretRef": {"name": "store"}}
 FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
 SERVICE: Body = {"kind": "Service", "name": "s"}
+URL = "https://api.example.com/v1"
+KEY: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
 SPLIT: Body = {"to": [{"node": "b", "weight": 90}, {"node": "c", "weight": 10}]}
 WHEN: Body = {"when": "request.body.n > 1.0", "node": "b"}
 ELSE: Body = {"node": "c"}
@@ -56,10 +58,19 @@ ONE_REFERENCE = "give exactly one of name and spec"
 ONE_SERVER = "give exactly one of runtime and server"
 IMAGE = "give the image of the server"
 HTTP = "give the port that answers requests, named http"
-ONE_NODE = "a node has exactly one of target, sequence, switch, split, fallback, parallel"
+ONE_NODE = "a node has exactly one of target, sequence, parallel, switch, split, fallback, mirror, cache, batch"
 ONLY_LAST = "only the last case of a switch may be without when: what follows it is never reached"
 PORT = "give the port of a Service; a ModelDeployment and a ModelGraph know theirs"
-PATH = "a path belongs to a Service; a ModelDeployment and a ModelGraph know theirs"
+PATH = "path and protocol belong to a Service or a url; a ModelDeployment and a ModelGraph know theirs"
+NAME_OR_URL = "give exactly one of name and url"
+NO_KIND = "a url has no kind: leave kind out"
+OF_A_SERVER = "model, auth and forward belong to a server; a ModelGraph has them in its own nodes"
+ONE_AUTH = "give exactly one of bearer and header"
+WEIGHTS = "weights belong to the method Weighted"
+TIES = "ties belong to the method Vote"
+TWICE = "the node that answers is not shown its requests twice"
+MAPPED = "give body, copy, set or remove"
+OWN_REPLICAS = "replicas belong to a router of its own"
 NO_SPEC = "give spec; only with state: Absent, which removes the target, leave it out"
 FIXED = " of a run cannot be changed: create another PipelineRun"
 ONLY_STATE = "only state of a run can be changed: create another PipelineRun"
@@ -126,6 +137,33 @@ CASES: list[tuple[str, Body, Body]] = [
     (PORT, graph(node(target=SERVICE)), graph(node(target={**SERVICE, "port": 80}))),
     (PORT, graph(node(target={"name": "m", "port": 80})), graph(node(target={"name": "m"}))),
     (PATH, graph(node(target={"name": "m", "path": "/"})), graph(node(target={**SERVICE, "port": 80, "path": "/"}))),
+    (PATH, graph(node(target={"name": "m", "protocol": "JSON"})), graph(node(target={"url": URL, "protocol": "JSON"}))),
+    (NAME_OR_URL, graph(node(target={"name": "m", "url": URL})), graph(node(target={"url": URL}))),
+    (NAME_OR_URL, graph(node(target={"kind": "ModelGraph"})), graph(node(target={"kind": "ModelGraph", "name": "g"}))),
+    (NO_KIND, graph(node(target={"kind": "ModelGraph", "url": URL})), graph(node(target={"url": URL}))),
+    (
+        OF_A_SERVER,
+        graph(node(target={"kind": "ModelGraph", "name": "g", "model": "m"})),
+        graph(node(target={"name": "g", "model": "m", "auth": {"bearer": KEY}, "forward": ["cookie"]})),
+    ),
+    (
+        ONE_AUTH,
+        graph(node(target={"url": URL, "auth": {"bearer": KEY, "header": {"name": "x", **KEY}}})),
+        graph(node(target={"url": URL, "auth": {"header": {"name": "x", **KEY}}})),
+    ),
+    (
+        WEIGHTS,
+        graph(node(parallel={"nodes": ["b"], "combine": {"method": "Mean", "weights": {"b": 1}}})),
+        graph(node(parallel={"nodes": ["b"], "combine": {"method": "Weighted", "weights": {"b": 1}}})),
+    ),
+    (
+        TIES,
+        graph(node(parallel={"nodes": ["b"], "combine": {"ties": "Fail"}})),
+        graph(node(parallel={"nodes": ["b"], "combine": {"method": "Vote", "ties": "Fail"}})),
+    ),
+    (TWICE, graph(node(mirror={"node": "b", "to": ["b"]})), graph(node(mirror={"node": "b", "to": ["c"]}))),
+    (MAPPED, graph(node(request={}, target={"name": "m"})), graph(node(request={"set": {"a": 1}}, target={"name": "m"}))),
+    (OWN_REPLICAS, graph(node(), router={"replicas": 3}), graph(node(), router={"own": True, "replicas": 3})),
     ("the weights add up to 100", graph(node(split={"to": [SPLIT["to"][0]]})), graph(node(split=SPLIT))),
     (QUORUM, graph(node(parallel={"nodes": ["b"], "quorum": 2})), graph(node(parallel={"nodes": ["b"], "quorum": 1}))),
     ("name users or groups that may decide", approval(approvers={}), approval(approvers={"users": ["eve"]})),
