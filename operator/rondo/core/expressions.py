@@ -128,7 +128,7 @@ def paths_in(text: str) -> set[tuple[str, ...]]:
     Names of stages are as in CEL, with `_` for hyphens. A path of a stage may be shorter.
     """
     found = set()
-    for match in _PATH.finditer(_without_strings(text)):
+    for match in _PATH.finditer(without_strings(text)):
         parts = (match[1], *(part.strip() for part in match[2].split(".")[1:]))
         length = _STAGE_LENGTHS.get(parts[2]) if len(parts) > 2 and parts[0] == "stages" else None
         found.add(parts[: length or _LENGTHS[match[1]]])
@@ -143,12 +143,12 @@ def stages_in(text: str) -> set[tuple[str, str, str]]:
 
 def bound_in(text: str) -> set[str]:
     """Find the variables that the comprehensions of an expression declare."""
-    return set(_BOUND.findall(_without_strings(text)))
+    return set(_BOUND.findall(without_strings(text)))
 
 
 def is_opaque(text: str, variable: str) -> bool:
     """Tell whether an expression uses a variable as a whole, so that nobody can tell what it depends on."""
-    plain = _without_strings(text)
+    plain = without_strings(text)
     uses = len(re.findall(rf"(?<![\w.]){variable}(?!\w)", plain))
     return uses > [match[1] for match in _PATH.finditer(plain)].count(variable)
 
@@ -175,7 +175,7 @@ def as_cel(value: Json) -> Json:
 
 def comprehension_depth(text: str) -> int:
     """Count how deeply comprehensions stand inside one another."""
-    plain = _without_strings(text)
+    plain = without_strings(text)
     openings = {m.end() - 1 for m in _MACRO.finditer(plain)}
     stack: list[bool] = []
     deepest = 0
@@ -212,7 +212,8 @@ def _longest(value: Json) -> int:
             return 0
 
 
-def _without_strings(text: str) -> str:
+def without_strings(text: str) -> str:
+    """Give an expression with all its string literals empty."""
     return _STRING.sub("''", text)
 
 
