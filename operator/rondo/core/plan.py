@@ -148,7 +148,8 @@ class Apply:
         body: The fields to own.
         manager: Field manager, such as `rondo` or `rondo-deploy.fraud`.
         force: Take fields over from other managers. Without it a conflict is a Failure with reason `Conflict`.
-        owned: Do nothing to an existing object whose controller owner is not the one in `body` (`NameConflict`).
+        owned: Do nothing to an existing object whose controller owner is not the one in `body` (`NameConflict`). Where
+            neither has one, it is ours by our label, or by any owner that both have.
     """
 
     ref: Ref

@@ -57,9 +57,14 @@ class TokenFile:
         return await handler(request)
 
 
-def open_connector(credentials: Credentials) -> aiohttp.TCPConnector:
-    """Open the pool of connections; whoever opens it closes it."""
-    return aiohttp.TCPConnector(limit=POOL_SIZE, ssl=credentials.tls)
+def open_connector(credentials: Credentials, watches: int = 0) -> aiohttp.TCPConnector:
+    """Open the pool of connections; whoever opens it closes it.
+
+    Args:
+        credentials: How to reach the API server.
+        watches: Connections that are always in use, besides those of requests that come and go.
+    """
+    return aiohttp.TCPConnector(limit=POOL_SIZE + watches, ssl=credentials.tls)
 
 
 def open_session(credentials: Credentials, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

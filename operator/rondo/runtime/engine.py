@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rondo.core.plan import Object, Resource
+from rondo.core.resources import POD
 from rondo.core.view import Key
 from rondo.kube.client import Client, Selector
 from rondo.kube.errors import ApiError
 from rondo.kube.reflector import Reflector, list_into
 from rondo.runtime.controller import Controller
 from rondo.runtime.events import EventRecorder
+from rondo.runtime.listener import Listener, Source
 from rondo.runtime.queue import Queue
 from rondo.runtime.reconciler import Reconciler
 from rondo.runtime.routes import Route
@@ -43,6 +45,7 @@ class Engine:
         controllers: The planners, by kind.
         primaries: Routes of our own kinds, which the shell watches.
         children: Routes of the kinds that the engine watches itself.
+        told: Routes of what pods tell, with where they do.
         namespaces: Namespaces to work in; empty for all.
         instance: Name of this process.
     """
@@ -53,11 +56,12 @@ class Engine:
     children: Sequence[Route]
     namespaces: Sequence[str] = ()
     instance: str = "rondo"
+    told: Sequence[tuple[Route, Source]] = ()
     synced: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Put the parts together."""
-        self.store = Store([*self.primaries, *self.children])
+        self.store = Store([*self.primaries, *self.children, *(route for route, _ in self.told)])
         self.queue: Queue[Key] = Queue()
         self.events = EventRecorder(self.client, self.instance)
         self.reconciler = Reconciler(self.client, self.store, self.queue, self.controllers, self.events)
@@ -69,6 +73,7 @@ class Engine:
             for route in self.children
             for namespace in self._spaces(route)
         ]
+        self.listeners = [self._listener(source) for _, source in self.told]
         self._relists: dict[Resource, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -77,6 +82,8 @@ class Engine:
             async with asyncio.TaskGroup() as tasks:
                 for reflector in self.reflectors:
                     tasks.create_task(reflector.run())
+                for listener in self.listeners:
+                    tasks.create_task(listener.run())
                 tasks.create_task(self.events.run())
                 tasks.create_task(self._start(tasks))
         finally:
@@ -169,6 +176,17 @@ class Engine:
                 await self._list_until_done(route)
             self.enqueue(key for resource in self.controllers for key in self.store.keys(resource))
 
+    def _listener(self, source: Source) -> Listener:
+        """Listen to pods; what they tell is kept like anything that is watched."""
+
+        def told(thing: dict[str, Any]) -> None:
+            self.enqueue(self.store.put(source.resource, thing))
+
+        def silent(thing: dict[str, Any]) -> None:
+            self.enqueue(self.store.remove(source.resource, thing))
+
+        return Listener(source, told, silent)
+
     def _spaces(self, route: Route) -> Sequence[str]:
         return self.namespaces if self.namespaces and route.resource.namespaced else ("",)
 
@@ -182,12 +200,21 @@ class _Sink:
     namespace: str
 
     def stored(self, item: dict[str, Any]) -> None:
+        if self.resource == POD:
+            for listener in self.engine.listeners:
+                listener.seen(item)
         keys = self.engine.store.put(self.resource, item)
         if keys:
             self.engine.enqueue_news(keys, minor=self.engine.store.is_minor(self.resource, item))
 
     def listed(self, uids: Set[str], version: str) -> None:
+        if self.resource == POD:
+            for listener in self.engine.listeners:
+                listener.keep_only(uids, self.namespace)
         self.engine.enqueue(self.engine.store.keep_only(self.resource, uids, version, self.namespace))
 
     def deleted(self, item: dict[str, Any]) -> None:
+        if self.resource == POD:
+            for listener in self.engine.listeners:
+                listener.gone(item)
         self.engine.enqueue(self.engine.store.remove(self.resource, item))

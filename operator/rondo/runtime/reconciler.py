@@ -334,7 +334,7 @@ class Reconciler:
 
     async def _is_foreign(self, action: Apply) -> bool:
         there = self.store.get(action.ref) or await self.client.get(action.ref)
-        return there is not None and names.controller_uid(there) != names.controller_uid(action.body)
+        return there is not None and not _same_owners(there, action.body)
 
     def _conflict(self, key: Key, ref: Ref) -> None:
         words = f"{ref} exists and belongs to somebody else; it is left alone"
@@ -392,6 +392,14 @@ class Reconciler:
                 self.queue.add_soon(key, self.moment)
             else:
                 self.queue.add(key)
+
+
+def _same_owners(there: Object, body: Object) -> bool:
+    """Tell whether an object is ours: by its controller, or, if what is applied has none, by our label or any owner."""
+    if names.controller_uid(body) is not None or names.controller_uid(there) is not None:
+        return names.controller_uid(there) == names.controller_uid(body)
+    owners = [{owner["uid"] for owner in thing["metadata"].get("ownerReferences", ())} for thing in (there, body)]
+    return there["metadata"].get("labels", {}).get(names.MANAGED_BY) == names.MANAGER or bool(owners[0] & owners[1])
 
 
 def _batches(actions: Iterable[Action]) -> Iterable[list[Action]]:

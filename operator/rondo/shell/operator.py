@@ -25,7 +25,7 @@ from rondo.shell.login import find_credentials
 from rondo.shell.logs import set_up_logs
 from rondo.shell.probes import Health, serve
 from rondo.shell.settings import Settings, from_environment
-from rondo.shell.wiring import build_controllers, child_routes, primary_routes
+from rondo.shell.wiring import build_controllers, child_routes, primary_routes, told_routes
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ async def run_operator(settings: Settings, credentials: Credentials) -> None:
     """
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    connector = open_connector(credentials)
+    routes = len(primary_routes()) + len(child_routes())
+    connector = open_connector(credentials, routes * max(1, len(settings.watch_namespaces)))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(connector.close)
         session = await stack.enter_async_context(open_session(credentials, connector))
@@ -107,7 +108,13 @@ class _Operator:
         planner, namespaces = self.settings.planner, self.settings.watch_namespaces
         primaries = primary_routes()
         engine = Engine(
-            self.client, build_controllers(planner), primaries, child_routes(), namespaces, self.settings.identity
+            self.client,
+            build_controllers(planner),
+            primaries,
+            child_routes(),
+            namespaces,
+            self.settings.identity,
+            told_routes(),
         )
         self.health.engine, self.health.standing_by = engine, False
         registry = build_registry(engine, [route.resource for route in primaries], self.credentials, self.connector)

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from rondo.api.pipeline import AccessMode
 from rondo.core.artifacts import AnyStore, ArtifactStore, bucket_store
 from rondo.core.durations import parse_duration
-from rondo.core.settings import Collect, PlannerSettings
+from rondo.core.settings import Collect, PlannerSettings, RouterSettings
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,18 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             ),
             store=_store(read),
             collect=_collect(read),
+            router=_router(read),
         ),
+    )
+
+
+def _router(read: _Reader) -> RouterSettings:
+    usual = RouterSettings()
+    return RouterSettings(
+        image=read.text("RONDO_ROUTER_IMAGE", usual.image),
+        replicas=read.number("RONDO_ROUTER_REPLICAS", usual.replicas),
+        max_replicas=read.number("RONDO_ROUTER_MAX_REPLICAS", usual.max_replicas),
+        resources=read.object("RONDO_ROUTER_RESOURCES", usual.resources),
     )
 
 
@@ -118,6 +132,15 @@ class _Reader:
             return parse_duration(value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+
+    def object(self, name: str, default: Mapping[str, Any]) -> Mapping[str, Any]:
+        value = self.text(name, "")
+        if not value:
+            return default
+        try:
+            return msgspec.json.decode(value, type=dict[str, Any])
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ValueError(f"{name}={value!r} is no JSON object: {error}") from error
 
     def number(self, name: str, default: int) -> int:
         value = self.text(name, str(default))

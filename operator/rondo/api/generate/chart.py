@@ -123,6 +123,30 @@ class Runtimes(_Values):
     sklearn: Annotated[Runtime, Field(description="MLServer for scikit-learn.")] = Runtime(image="rondo-sklearn:0.1.0")
 
 
+class RouterImage(_Values):
+    """The image of the routers."""
+
+    repository: Annotated[str, Field(min_length=1, description="Registry and name.")] = "rondo-router"
+    tag: Annotated[str, Field(description="Default: the chart's appVersion.")] = ""
+    digest: Annotated[
+        str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$", description="Such as `sha256:…`; wins over the tag.")
+    ] = ""
+
+
+class Router(_Values):
+    """The routers, which answer for the ModelGraphs of a namespace each."""
+
+    image: Annotated[RouterImage, Field(description="Their image.")] = RouterImage()
+    replicas: Annotated[int, Field(ge=1, description="Pods of each router; with an autoscaler the fewest.")] = 2
+    max_replicas: Annotated[
+        int, Field(ge=0, description="With more than `replicas` each router has a HorizontalPodAutoscaler.")
+    ] = 0
+    resources: Annotated[Loose, Field(description="Requests and limits of a router's pod.")] = {
+        "requests": {"cpu": "50m", "memory": "32Mi"},
+        "limits": {"memory": "256Mi"},
+    }
+
+
 class Log(_Values):
     """The operator's log."""
 
@@ -153,6 +177,7 @@ class Values(_Values):
     ] = []
     artifacts: Annotated[Artifacts, Field(description="Where outputs of stages are stored.")] = Artifacts()
     runtimes: Annotated[Runtimes, Field(description="Preset ModelRuntimes.")] = Runtimes()
+    router: Annotated[Router, Field(description="The routers of ModelGraphs.")] = Router()
     log: Annotated[Log, Field(description="The operator's log.")] = Log()
     service_account: Annotated[ServiceAccount, Field(description="The operator's identity.")] = ServiceAccount()
     resources: Annotated[Loose, Field(description="Requests and limits of the operator.")] = {
@@ -179,7 +204,7 @@ $ kubectl explain pipeline.spec.stages
   models, in the cluster when the release is uninstalled; `kubectl delete crd -l app.kubernetes.io/part-of=rondo`
   removes them then, with everything of these kinds.
 - **Rights.** Without `watchNamespaces` one ClusterRole; with it a Role in each of these namespaces. Secrets are never
-  read.
+  read. A router may read the one ConfigMap with its plan, and nothing else.
 - **Pod Security.** The operator runs under the profile `restricted`.
 - **Rights of people.** The cluster's own roles `view`, `edit` and `admin` are extended by Rondo's kinds. Who may create
   Pipelines in a namespace may run any container there, under any of its ServiceAccounts.

@@ -30,6 +30,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "ports": ("containerPort", "port"),
     "ownerReferences": ("uid",),
 }
+_HEAD: Final = frozenset({"apiVersion", "kind", "metadata"})
 _METADATA: Final = ("labels", "annotations", "ownerReferences")
 _QUANTITIES: Final = re.compile(r"\.(requests|limits)\.[^\[\]]+$|\.(sizeLimit|divisor)$")
 _QUANTITY: Final = re.compile(r"^([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)$")
@@ -50,8 +51,9 @@ def needs_apply(declared: Object, found: Object) -> str | None:
     metadata = _first({key: declared["metadata"].get(key) for key in _METADATA}, found["metadata"], "metadata")
     if metadata is not None:
         return metadata
-    spec = _first(declared["spec"], found.get("spec", {}), "spec")
-    return None if spec is None or _applied_in_vain(declared, found) else spec
+    parts = (_first(declared[part], found.get(part), part) for part in declared.keys() - _HEAD)
+    path = next((part for part in parts if part is not None), None)
+    return None if path is None or _applied_in_vain(declared, found) else path
 
 
 def mark(declared: Mapping[str, Any], found: Object | None) -> dict[str, Any]:

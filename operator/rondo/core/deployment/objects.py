@@ -16,7 +16,7 @@ from rondo.core.deployment.finding import Finding, Reason, conflict, from_failur
 from rondo.core.deployment.render import build_deployment, build_service
 from rondo.core.deployment.revision import Revision
 from rondo.core.deployment.snapshot import DeploymentSnapshot
-from rondo.core.plan import Apply, MergePatch, Object, Resource
+from rondo.core.plan import Apply, Failure, MergePatch, Object, Ref, Resource
 from rondo.core.resources import DEPLOYMENT, SERVICE
 
 
@@ -50,34 +50,42 @@ def worst(changes: Iterable[Change]) -> Finding | None:
     return min((change.finding for change in changes), key=lambda f: (not f.stalled, f.normal), default=None)
 
 
-def _compare(snapshot: DeploymentSnapshot, resource: Resource, declared: Mapping[str, Any]) -> Change | None:
-    ref, found = snapshot.ref(resource), snapshot.found(resource)
+def compare(
+    ref: Ref, declared: Mapping[str, Any], found: Object | None, *, ours: bool, failure: Failure | None
+) -> Change | None:
+    """Compare an object with what it shall be; None if it is so.
+
+    Args:
+        ref: The object.
+        declared: What it shall be.
+        found: The object, if it is there.
+        ours: Whether it may be changed.
+        failure: Why it could not be applied the last time, if so.
+    """
     if found is not None and "deletionTimestamp" in found["metadata"]:
         return Change(Finding(Reason.RECREATING, f"{ref} is being deleted; it is made again after that", normal=True))
-    if found is not None and not snapshot.controls(found):
+    if not ours:
         return Change(conflict(ref))
     path = "" if found is None else needs_apply(declared, found)
     if path is None:
         return None
-    failure = snapshot.memory.failures.get(ref)
     words = f"{ref} is being applied" + (f" ({path})" if path else "")
     finding = from_failure(ref, failure) if failure is not None else Finding(Reason.ROLLING_OUT, words, normal=True)
-    if found is not None and resource == SERVICE and path.startswith("spec.ports"):
-        return Change(finding, _replace_ports(snapshot, declared, found), path)
-    return Change(finding, _apply(snapshot, resource, declared, found), path)
+    if found is not None and ref.resource == SERVICE and path.startswith("spec.ports"):
+        return Change(finding, _replace_ports(ref, declared, found), path)
+    body = mark(declared, found) if ref.resource == DEPLOYMENT else declared
+    return Change(finding, Apply(ref, body, manager=names.MANAGER, force=True), path)
 
 
-def _apply(
-    snapshot: DeploymentSnapshot, resource: Resource, declared: Mapping[str, Any], found: Object | None
-) -> Apply:
-    body = mark(declared, found) if resource == DEPLOYMENT else declared
-    return Apply(snapshot.ref(resource), body, manager=names.MANAGER, force=True)
+def _compare(snapshot: DeploymentSnapshot, resource: Resource, declared: Mapping[str, Any]) -> Change | None:
+    ref, found = snapshot.ref(resource), snapshot.found(resource)
+    ours = found is None or snapshot.controls(found)
+    return compare(ref, declared, found, ours=ours, failure=snapshot.memory.failures.get(ref))
 
 
-def _replace_ports(snapshot: DeploymentSnapshot, declared: Mapping[str, Any], found: Object) -> MergePatch:
+def _replace_ports(ref: Ref, declared: Mapping[str, Any], found: Object) -> MergePatch:
     """Put the ports of a Service back as a whole.
 
     Applying would leave a port whose number was edited beside ours, and two of one name are refused.
     """
-    ports = {"spec": {"ports": declared["spec"]["ports"]}}
-    return MergePatch(snapshot.ref(SERVICE), found["metadata"]["uid"], ports)
+    return MergePatch(ref, found["metadata"]["uid"], {"spec": {"ports": declared["spec"]["ports"]}})

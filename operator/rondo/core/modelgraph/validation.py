@@ -241,14 +241,13 @@ def lengths_of(topology: Topology) -> Iterator[tuple[str, str]]:
     yield "spec.timeout", topology.spec.timeout
     for name, node in topology.nodes.items():
         path = topology.paths[name]
-        given = {
-            "timeout": node.timeout,
-            "cache.ttl": node.cache and node.cache.ttl,
-            "hedge.after": node.hedge and node.hedge.after,
-            "circuitBreaker.window": node.circuit_breaker and node.circuit_breaker.window,
-            "circuitBreaker.cooldown": node.circuit_breaker and node.circuit_breaker.cooldown,
-        }
-        yield from ((f"{path}.{field}", text) for field, text in given.items() if text is not None)
+        given = [("timeout", node.timeout)]
+        given += [("cache.ttl", node.cache.ttl)] if node.cache else []
+        given += [("hedge.after", node.hedge.after)] if node.hedge else []
+        if node.circuit_breaker is not None:
+            breaker = node.circuit_breaker
+            given += [("circuitBreaker.window", breaker.window), ("circuitBreaker.cooldown", breaker.cooldown)]
+        yield from ((f"{path}.{field}", text) for field, text in given if text is not None)
 
 
 def _sizes_of(topology: Topology) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rondo.core.modelgraph.validation import EXPRESSIONS_LIMIT, validate
-from tests.unit.core.modelgraph.builders import A, B, C, Body, parsed, target
+from tests.unit.core.modelgraph.builders import A, B, Body, C, parsed, target
 
 KEY = {"secretKeyRef": {"name": "s", "key": "k"}}
 
@@ -104,7 +104,7 @@ WRONG = {
     ),
     "answers later": Case(
         (sequence("a", "b"), mapped("a", body="nodes.b.body"), B),
-        "spec.nodes[1].request.body: node b has not surely answered by then; ask has(nodes.b) first, or order the nodes",
+        "request.body: node b has not surely answered by then; ask has(nodes.b) first, or order the nodes",
     ),
     "answers itself": Case(
         (mapped("a", body="nodes.a.body"),), "spec.nodes[0].request.body: node a has not surely answered by then"
@@ -134,12 +134,20 @@ WRONG = {
         "spec.nodes[3].request.body: node a has not surely answered",
     ),
     "shown to a shadow": Case(
-        (sequence("a", "m"), A, {"name": "m", "mirror": {"node": "b", "to": ["c"]}}, B, mapped("c", body="nodes.a.body")),
+        (
+            sequence("a", "m"),
+            A,
+            {"name": "m", "mirror": {"node": "b", "to": ["c"]}},
+            B,
+            mapped("c", body="nodes.a.body"),
+        ),
         "spec.nodes[4].request.body: node a has not surely answered",
     ),
     "too much of it": Case(
-        (*(switch(f"request.path == '{'x' * 2000}'", f"n{i + 1}", f"n{i + 1}", name=f"n{i}") for i in range(33)),
-         target("n33")),
+        (
+            *(switch(f"request.path == '{'x' * 2000}'", f"n{i + 1}", f"n{i + 1}", name=f"n{i}") for i in range(33)),
+            target("n33"),
+        ),
         f"spec.nodes: all expressions together have more than {EXPRESSIONS_LIMIT} characters",
     ),
     "copied from nowhere": Case(
@@ -150,17 +158,23 @@ WRONG = {
         (mapped("a", copy={"x": "response.body"}),), "spec.nodes[0].request.copy[x]: 'response.body' is none of"
     ),
     "copied from a header": Case(
-        (mapped("a", copy={"x": "request.headers.a"}),), "spec.nodes[0].request.copy[x]: 'request.headers.a': only a body"
+        (mapped("a", copy={"x": "request.headers.a"}),),
+        "spec.nodes[0].request.copy[x]: 'request.headers.a': only a body",
     ),
     "copied from a later node": Case(
         (sequence("a", "b-b"), mapped("a", copy={"x": "nodes.b-b.body"}), target("b-b")),
         "spec.nodes[1].request.copy[x]: node b-b has not surely answered",
     ),
     "copied along no path": Case(
-        (mapped("a", copy={"x": "request.body.x..y"}),), "spec.nodes[0].request.copy[x]: 'x..y' is no path: wrong from '..y'"
+        (mapped("a", copy={"x": "request.body.x..y"}),),
+        "spec.nodes[0].request.copy[x]: 'x..y' is no path: wrong from '..y'",
     ),
-    "copied to no path": Case((mapped("a", copy={"x[": "request.body"}),), "spec.nodes[0].request.copy: 'x[' is no path"),
-    "set at no path": Case((mapped("a", set={".x": 1}),), "spec.nodes[0].request.set: '.x' is no path: wrong from '.x' on"),
+    "copied to no path": Case(
+        (mapped("a", copy={"x[": "request.body"}),), "spec.nodes[0].request.copy: 'x[' is no path"
+    ),
+    "set at no path": Case(
+        (mapped("a", set={".x": 1}),), "spec.nodes[0].request.set: '.x' is no path: wrong from '.x' on"
+    ),
     "removed at a far index": Case(
         (answered("a", remove=["x[10001]"]),), "spec.nodes[0].response.remove: 'x[10001]' is no path"
     ),
@@ -193,7 +207,8 @@ WRONG = {
     ),
     "entry left out": Case((target("a", onError="Skip"),), "spec.nodes[0].onError: the entry cannot be left out"),
     "authorization for all": Case(
-        (A,), "spec.headers: the header Authorization does not go to every target: list it in target.forward",
+        (A,),
+        "spec.headers: the header Authorization does not go to every target: list it in target.forward",
         {"headers": ["Authorization"]},
     ),
     "header of a connection": Case(
@@ -222,7 +237,7 @@ WRONG = {
         ({"name": "k", "cache": {"node": "a", "ttl": "1m", "maxBytes": "lots"}}, A),
         "spec.nodes[0].cache.maxBytes: 'lots' is not a quantity",
     ),
-}  # fmt: skip
+}
 
 RIGHT = {
     "one target": (A,),
@@ -233,7 +248,13 @@ RIGHT = {
         target("a", onError="Skip"),
         mapped("b", body="has(nodes.a) ? nodes.a.body : request.body"),
     ),
-    "all of a parallel": (sequence("p", "c"), parallel("a", "b"), A, B, mapped("c", body="[nodes.a.body, nodes.b.body]")),
+    "all of a parallel": (
+        sequence("p", "c"),
+        parallel("a", "b"),
+        A,
+        B,
+        mapped("c", body="[nodes.a.body, nodes.b.body]"),
+    ),
     "every way passes it": (
         sequence("f", "c"),
         fallback("x", "y"),
@@ -250,7 +271,11 @@ RIGHT = {
         B,
     ),
     "response sees the steps": (sequence("a", "b", response={"body": "{'a': nodes.a.body, 'b': response.body}"}), A, B),
-    "mirror compares": ({"name": "m", "mirror": {"node": "a", "to": ["b"], "compare": "primary.body == shadow.body"}}, A, B),
+    "mirror compares": (
+        {"name": "m", "mirror": {"node": "a", "to": ["b"], "compare": "primary.body == shadow.body"}},
+        A,
+        B,
+    ),
     "names in texts and loops mean nothing": (
         switch("request.body.all(x, x != 'nodes.zzz.body')", "a", "b"),
         A,
@@ -258,7 +283,7 @@ RIGHT = {
     ),
     "quoted path": (mapped("a", set={"['a.b'][0].c-d": 1}, remove=["x.y"]),),
     "shared step": (fallback("s", "t"), sequence("a", "c"), sequence("b", "c", name="t"), A, B, C),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG.values(), ids=WRONG)

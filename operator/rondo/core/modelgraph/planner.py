@@ -1,0 +1,142 @@
+"""The planner of graphs: from one look at a graph to what has to be done about it and what is said of it.
+
+The graph itself has but a Service. What is served stands in the plan of a router, which has a planner of its own
+(`rondo.core.router`); the first graph that is accepted creates the ConfigMap on which that works. A graph that is not
+accepted changes nothing of what is served of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from rondo.api.modelgraph import ModelGraphStatus
+from rondo.api.status import ConditionStatus
+from rondo.core.conditions import Status, shorten
+from rondo.core.deployment.finding import Finding
+from rondo.core.deployment.objects import Change, compare
+from rondo.core.durations import parse_time
+from rondo.core.modelgraph import report
+from rondo.core.modelgraph.finding import Reason
+from rondo.core.modelgraph.judge import Accepted, Judge, Refused
+from rondo.core.modelgraph.report import Verdict
+from rondo.core.modelgraph.serving import Serving, see_serving
+from rondo.core.modelgraph.snapshot import GraphSnapshot
+from rondo.core.plan import Action, Create, EventDraft, EventType, Plan, Ref, StatusKind
+from rondo.core.resources import CONFIG_MAP
+from rondo.core.router.document import Document
+from rondo.core.router.render import build_first_config, build_service
+
+PATIENCE: Final = timedelta(minutes=1)
+"""How long a target may be missing before that counts as stalled: an apply of a folder may bring it last."""
+
+_DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+"""Names of Services; RFC 1035."""
+
+
+def plan_graph(snapshot: GraphSnapshot, now: datetime) -> Plan:
+    """Plan a graph.
+
+    Args:
+        snapshot: One look at it.
+        now: The time of this look, timezone-aware UTC.
+    """
+    if "deletionTimestamp" in snapshot.owner["metadata"]:
+        return Plan(forget=True)
+    judgement = _named(snapshot) or Judge(snapshot.around).judge(snapshot.name)
+    if isinstance(judgement, Refused):
+        if judgement.patience and snapshot.around.unsure:
+            return Plan(reads=snapshot.around.unsure)
+        return _leave(snapshot, judgement, now)
+    return _follow(snapshot, judgement, now)
+
+
+def _named(snapshot: GraphSnapshot) -> Refused | None:
+    if _DNS_1035.fullmatch(snapshot.name):
+        return None
+    words = f"metadata.name: {snapshot.name!r} cannot be the name of a Service; use a-z, 0-9 and -, from a letter"
+    return Refused(Reason.INVALID_NAME, f"{words}, at most 63 characters")
+
+
+def _leave(snapshot: GraphSnapshot, refused: Refused, now: datetime) -> Plan:
+    """Report on a graph that is not accepted; what was served of it before goes on."""
+    refusal = _refusal(snapshot, refused, now)
+    serving = see_serving(snapshot, None)
+    change = _service_change(snapshot) if snapshot.name in snapshot.router.document.entries else None
+    return _conclude(snapshot, Verdict(None, refusal, serving, None), _applies([change]), now)
+
+
+def _follow(snapshot: GraphSnapshot, graph: Accepted, now: datetime) -> Plan:
+    serving = see_serving(snapshot, graph)
+    actions: list[Action] = []
+    if snapshot.router.config is None:
+        actions.append(_first_config(snapshot))
+    change = _service_change(snapshot) if _may_lead(snapshot, serving) else None
+    verdict = Verdict(graph, None, serving, None if change is None else change.finding)
+    return _conclude(snapshot, verdict, (*actions, *_applies([change])), now)
+
+
+def _first_config(snapshot: GraphSnapshot) -> Create:
+    """Create the ConfigMap of the router that has none yet; from then on that has a planner of its own."""
+    ref = Ref(CONFIG_MAP, snapshot.namespace, snapshot.router.key.name)
+    return Create(ref, build_first_config(ref.name, snapshot.owner, Document().data()), shared=True)
+
+
+def _may_lead(snapshot: GraphSnapshot, serving: Serving) -> bool:
+    """Tell whether the Service can be as declared: it goes over to another router only when that serves the graph."""
+    if snapshot.router.document.port_of(snapshot.name) is None:
+        return False
+    return not snapshot.led_elsewhere or serving.finding is None
+
+
+def _service_change(snapshot: GraphSnapshot) -> Change | None:
+    port = snapshot.router.document.port_of(snapshot.name)
+    if port is None:
+        return None
+    ref, declared = snapshot.service_ref, build_service(snapshot.owner, snapshot.router.key.name, port)
+    failure = snapshot.memory.failures.get(ref)
+    return compare(ref, declared, snapshot.service, ours=snapshot.owns_service, failure=failure)
+
+
+def _applies(changes: Iterable[Change | None]) -> tuple[Action, ...]:
+    return tuple(change.apply for change in changes if change is not None and change.apply is not None)
+
+
+def _conclude(snapshot: GraphSnapshot, verdict: Verdict, actions: tuple[Action, ...], now: datetime) -> Plan:
+    status = report.build_status(snapshot, verdict, now)
+    kind = report.kind_of_change(snapshot.status, status)
+    again = (each.look_again for each in (verdict.refusal, verdict.service) if each is not None)
+    return Plan(
+        status=None if kind is StatusKind.NONE else report.to_json(status),
+        status_kind=kind,
+        actions=actions,
+        events=_events(snapshot.status, status),
+        requeue_after=min((seconds for seconds in again if seconds is not None), default=None),
+    )
+
+
+def _refusal(snapshot: GraphSnapshot, refused: Refused, now: datetime) -> Finding:
+    """Say why a graph is not accepted. What may come by itself is waited for a while before it counts as stalled."""
+    if not refused.patience:
+        return Finding(refused.reason, refused.message, stalled=True)
+    said = next((c for c in snapshot.status.conditions if c.type == "Accepted" and c.status == Status.FALSE), None)
+    left = PATIENCE - (now - parse_time(said.last_transition_time)) if said is not None else PATIENCE
+    late = left <= timedelta(0)
+    again = None if late else left.total_seconds() + 0.1
+    return Finding(refused.reason, refused.message, stalled=late, look_again=again)
+
+
+def _events(old: ModelGraphStatus, new: ModelGraphStatus) -> tuple[EventDraft, ...]:
+    """Tell of each change of Ready and of its reason."""
+    before, now = _ready(old), _ready(new)
+    if now is None or (before is not None and (before.status, before.reason) == (now.status, now.reason)):
+        return ()
+    harmless = now.reason in {Reason.READY, Reason.PLANNING, Reason.ROUTER_STARTING, Reason.ROUTER_RELOADING}
+    type_ = EventType.NORMAL if harmless else EventType.WARNING
+    return (EventDraft(type_, now.reason, "Serve", shorten(now.message)),)
+
+
+def _ready(status: ModelGraphStatus) -> ConditionStatus | None:
+    return next((condition for condition in status.conditions if condition.type == "Ready"), None)

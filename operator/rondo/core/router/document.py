@@ -1,0 +1,84 @@
+"""The ConfigMap of a router: the plan that it watches, and beside it what the operator has to remember of it.
+
+The plan is always one that a router takes as a whole: a graph that cannot be compiled now keeps the part that it had,
+and what the router refused is not put into it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rondo.core.modelgraph.compilation import with_revision
+from rondo.core.plan import Object
+from rondo.core.recent import Recent
+
+PLAN_KEY: Final = "plan.json"
+STATE_KEY: Final = "state.json"
+
+Entry = Mapping[str, Any]
+"""A graph's part of the plan."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a ConfigMap says.
+
+    Attributes:
+        revision: That of the whole plan; empty if there is none.
+        entries: The graphs of the plan, by name.
+        uids: Whose the entries are: uids of ModelGraphs, by name.
+        refused: Revisions of graphs that a router refused, by name of the graph, with its words.
+        former: Parts of the plan that were served last, of graphs whose new part no router has been heard to serve yet.
+        last_port: The port that was given last.
+    """
+
+    revision: str = ""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    uids: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    former: Mapping[str, Entry] = field(default_factory=dict)
+    last_port: int = 0
+
+    def port_of(self, graph: str) -> int | None:
+        """Give the port of a graph, if it has one."""
+        port: int | None = self.entries.get(graph, {}).get("port")
+        return port
+
+    def data(self) -> dict[str, str]:
+        """Write the ConfigMap's data."""
+        plan = with_revision({"graphs": [self.entries[name] for name in sorted(self.entries)], "models": []})
+        state = {"uids": self.uids, "refused": self.refused, "former": self.former, "lastPort": self.last_port}
+        return {PLAN_KEY: _written(plan), STATE_KEY: _written(state)}
+
+
+_READ: Final[Recent[Document]] = Recent(256)
+
+
+def read(config: Object | None) -> Document:
+    """Read a ConfigMap; what somebody made unreadable counts as empty."""
+    if config is None:
+        return Document()
+    return _READ.get(config["metadata"]["uid"], config, lambda: _read(config))
+
+
+def _read(config: Object) -> Document:
+    data: Mapping[str, str] = config.get("data") or {}
+    try:
+        plan, state = json.loads(data.get(PLAN_KEY, "{}")), json.loads(data.get(STATE_KEY, "{}"))
+        return Document(
+            revision=plan.get("revision", ""),
+            entries={entry["name"]: entry for entry in plan.get("graphs", ())},
+            uids=dict(state.get("uids", {})),
+            refused={name: (str(revision), str(words)) for name, (revision, words) in state.get("refused", {}).items()},
+            former=dict(state.get("former", {})),
+            last_port=int(state.get("lastPort", 0)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Document()
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

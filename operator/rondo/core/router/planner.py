@@ -1,0 +1,273 @@
+"""The planner of routers: from all graphs of a namespace to the plan, and to what serves it.
+
+It works on the ConfigMap, which the first graph that is accepted creates empty. A router without graphs is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from rondo.core import names
+from rondo.core.deployment.objects import Change, compare
+from rondo.core.graph import Graph
+from rondo.core.modelgraph.compilation import compile_graph, secrets_in
+from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
+from rondo.core.modelgraph.surroundings import Surroundings, gather
+from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
+from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH, SERVICE
+from rondo.core.router.document import Document, Entry
+from rondo.core.router.observed import Router, look_at_router, router_of_graph
+from rondo.core.router.ports import assign
+from rondo.core.router.render import KINDS, Wanted, build_objects, leads_to, port_of
+from rondo.core.settings import PlannerSettings
+from rondo.core.view import Key, View
+
+AGAIN: Final = 2.0
+"""Seconds until the next look after something could not be read, or is about to go."""
+
+
+@dataclass(frozen=True)
+class RouterSnapshot:
+    """One look at a router and all graphs of its namespace.
+
+    Attributes:
+        router: The router.
+        graphs: All graphs of the namespace that are not about to go, by name.
+        around: What they point at.
+        objects: The router's objects, by kind.
+        services: The Services of graphs, by graph.
+        settings: The installation's settings.
+    """
+
+    router: Router
+    graphs: Mapping[str, Object]
+    around: Surroundings
+    objects: Mapping[Resource, Object]
+    services: Mapping[str, Object]
+    settings: PlannerSettings
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the router."""
+        return self.router.key.namespace
+
+    @property
+    def name(self) -> str:
+        """Name of the router."""
+        return self.router.key.name
+
+    def serves(self, graph: str) -> bool:
+        """Tell whether a graph is served here: it asks for that, or its Service still leads here."""
+        if router_of_graph(self.graphs[graph]) == self.router.key:
+            return True
+        service = self.services.get(graph)
+        return service is not None and leads_to(service) == self.name
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The ports that graphs have here: by the plan, or should that be lost, by their Services."""
+        known = {name: port for name, s in self.services.items() if leads_to(s) == self.name and (port := port_of(s))}
+        return known | {name: e["port"] for name, e in self.router.document.entries.items() if "port" in e}
+
+
+def observe_router(view: View, key: Key, settings: PlannerSettings) -> RouterSnapshot | None:
+    """Look at a router; None if its ConfigMap is not there."""
+    router = look_at_router(view, key)
+    if router.config is None or names.ROUTER not in router.config["metadata"].get("labels", {}):
+        return None
+    graphs = [g for g in view.select(MODEL_GRAPH, key.namespace) if "deletionTimestamp" not in g["metadata"]]
+    found = {kind: view.get(Ref(kind, key.namespace, key.name)) for kind in KINDS}
+    services = {g["metadata"]["name"]: view.get(Ref(SERVICE, key.namespace, g["metadata"]["name"])) for g in graphs}
+    own = {g["metadata"]["name"]: g["metadata"]["uid"] for g in graphs}
+    return RouterSnapshot(
+        router=router,
+        graphs={graph["metadata"]["name"]: graph for graph in graphs},
+        around=gather(view, key.namespace, graphs, router.memory),
+        objects={kind: thing for kind, thing in found.items() if thing is not None},
+        services={name: s for name, s in services.items() if s is not None and names.controller_uid(s) == own[name]},
+        settings=settings,
+    )
+
+
+def plan_router(snapshot: RouterSnapshot, now: datetime) -> Plan:
+    """Plan a router.
+
+    Args:
+        snapshot: One look at it.
+        now: The time of this look, timezone-aware UTC.
+    """
+    del now  # nothing of it depends on the time
+    gone = snapshot.router.document.entries.keys() - snapshot.graphs.keys()
+    if gone:  # That something is not in the store is no proof.
+        read = ListLive(MODEL_GRAPH, snapshot.namespace, ())
+        found = snapshot.router.memory.reads.get(read)
+        if found is None:
+            return Plan(reads=(read,))
+        if found.error is not None or gone & {graph["metadata"]["name"] for graph in found.value if _stays(graph)}:
+            return Plan(requeue_after=AGAIN)
+    document = next_document(snapshot)
+    if not _answers(document):
+        return _remove(snapshot)
+    declared = build_objects(_want(snapshot, document))
+    changes = [change for change in _changes(snapshot, declared) if change is not None]
+    again = AGAIN if any(change.apply is None for change in changes) else None
+    left = tuple(_delete(snapshot, resource) for resource in snapshot.objects if resource not in declared)
+    return Plan(actions=(*(c.apply for c in changes if c.apply is not None), *left), requeue_after=again)
+
+
+def next_document(snapshot: RouterSnapshot) -> Document:
+    """Say what the router shall serve.
+
+    A graph that is accepted is compiled. One that is not keeps its part of the plan as it is, and one whose new part a
+    router refused gets its former one back. What then points at a graph that is in no plan is left out.
+    """
+    judge = Judge(snapshot.around)
+    judged = {name: judge.judge(name) for name in snapshot.graphs}
+    accepted = {name: judgement for name, judgement in judged.items() if isinstance(judgement, Accepted)}
+    kept, refused = _kept(snapshot, snapshot.router.document.entries), _refused(snapshot)
+    asked = {name for name in snapshot.graphs if snapshot.serves(name) and (name in accepted or name in kept)}
+    ports, last = assign(asked, snapshot.ports, snapshot.router.document.last_port)
+    former = _former(snapshot)
+    entries: dict[str, Entry] = {}
+    for name in _with_nested(asked, accepted, kept):
+        entry = compile_graph(accepted[name], ports.get(name)) if name in accepted else kept.get(name)
+        if entry is not None and refused.get(name, ("", ""))[0] == entry["revision"]:
+            entry = former.get(name) if kept.get(name) == entry else kept.get(name)
+        if entry is not None:
+            entries[name] = entry
+    entries = closed(without_circles(entries, kept))
+    uids = {name: snapshot.graphs[name]["metadata"]["uid"] for name in entries}
+    replaced = {name: kept[name] for name, entry in entries.items() if name in kept and kept[name] != entry}
+    former = {name: entry for name, entry in {**replaced, **former}.items() if entries.get(name, entry) != entry}
+    return Document("", entries, uids, refused, former, last)
+
+
+def _former(snapshot: RouterSnapshot) -> Mapping[str, Entry]:
+    """Give what was served before of graphs that are still there, until all routers serve what came after it."""
+    router = snapshot.router
+    waiting = {}
+    for name, entry in _kept(snapshot, router.document.former).items():
+        served = set(router.served(name).values())
+        if served != {router.document.entries.get(name, {}).get("revision")}:
+            waiting[name] = entry
+    return waiting
+
+
+def without_circles(entries: Mapping[str, Entry], kept: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Give graphs that ask one another in a circle their former parts, or leave them out.
+
+    Such a circle can only come of a new part of one graph and a former one of another.
+    """
+    left = dict(entries)
+    while circle := _circle(left):
+        changed = [name for name in circle if name in kept and left[name] != kept[name]]
+        for name in set(changed or [name for name in circle if name not in kept] or circle):
+            if name in changed:
+                left[name] = kept[name]
+            else:
+                del left[name]
+    return left
+
+
+def _circle(entries: Mapping[str, Entry]) -> tuple[str, ...]:
+    return Graph({name: frozenset(_nested_in(entry)) & entries.keys() for name, entry in entries.items()}).cycle
+
+
+def closed(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Leave out what points at a graph that is not there, until nothing does."""
+    left = dict(entries)
+    while True:
+        loose = [name for name, entry in left.items() if any(to not in left for to in _nested_in(entry))]
+        if not loose:
+            return left
+        for name in loose:
+            del left[name]
+
+
+def _kept(snapshot: RouterSnapshot, entries: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """Give the parts of a plan that belong to graphs that are still there."""
+    document = snapshot.router.document
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if name in snapshot.graphs and document.uids.get(name) == snapshot.graphs[name]["metadata"]["uid"]
+    }
+
+
+def _with_nested(asked: Iterable[str], accepted: Mapping[str, Accepted], kept: Mapping[str, Entry]) -> Iterator[str]:
+    """Give the graphs that are served and all that they point at, directly or through others."""
+    open_, seen = sorted(asked, reverse=True), set[str]()
+    while open_:
+        name = open_.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        yield name
+        open_ += accepted[name].nested.values() if name in accepted else ()
+        open_ += _nested_in(kept.get(name, {}))
+
+
+def _nested_in(entry: Entry) -> list[str]:
+    return [node["graph"] for node in entry.get("nodes", ()) if "graph" in node]
+
+
+def _refused(snapshot: RouterSnapshot) -> dict[str, tuple[str, str]]:
+    """Give the revisions of graphs that no router takes: those known before, and what its pods say of this plan."""
+    document = snapshot.router.document
+    found = {name: known for name, known in document.refused.items() if name in snapshot.graphs}
+    for report in snapshot.router.reports.values():
+        said = report.get("refused") or {}
+        entry = document.entries.get(said.get("graph", ""))
+        if entry is not None and said.get("revision") == document.revision:
+            found[entry["name"]] = (entry["revision"], str(said.get("message", ""))[:512])
+    return found
+
+
+def _answers(document: Document) -> list[str]:
+    """Give the graphs of a plan that have a port."""
+    return [name for name, entry in document.entries.items() if "port" in entry]
+
+
+def _want(snapshot: RouterSnapshot, document: Document) -> Wanted:
+    own = [snapshot.graphs[name] for name in _answers(document)]
+    return Wanted(
+        name=snapshot.name,
+        namespace=snapshot.namespace,
+        owners=own,
+        data=document.data(),
+        secrets=frozenset(secret for entry in document.entries.values() for secret in secrets_in(entry)),
+        replicas=_replicas(snapshot, own),
+        settings=snapshot.settings,
+    )
+
+
+def _changes(snapshot: RouterSnapshot, declared: Mapping[Resource, Object]) -> Iterator[Change | None]:
+    for resource, body in declared.items():
+        ref, found = Ref(resource, snapshot.namespace, snapshot.name), snapshot.objects.get(resource)
+        ours = found is None or names.controller_uid(found) is None
+        yield compare(ref, body, found, ours=ours, failure=snapshot.router.memory.failures.get(ref))
+
+
+def _replicas(snapshot: RouterSnapshot, own: Iterable[Object]) -> int | None:
+    if snapshot.name == SHARED_ROUTER:
+        return None
+    wanted: int | None = next(((graph["spec"].get("router") or {}).get("replicas") for graph in own), None)
+    return wanted
+
+
+def _remove(snapshot: RouterSnapshot) -> Plan:
+    """Remove a router that has nothing to serve; the ConfigMap last, for with it goes the memory of the rest."""
+    kinds = [kind for kind in reversed(KINDS) if kind != CONFIG_MAP]
+    actions: list[Action] = [_delete(snapshot, kind) for kind in (*kinds, CONFIG_MAP) if kind in snapshot.objects]
+    return Plan(actions=tuple(actions))
+
+
+def _delete(snapshot: RouterSnapshot, resource: Resource) -> Delete:
+    return Delete(Ref(resource, snapshot.namespace, snapshot.name), snapshot.objects[resource]["metadata"]["uid"])
+
+
+def _stays(graph: Object) -> bool:
+    return "deletionTimestamp" not in graph["metadata"]
