@@ -34,6 +34,7 @@ EACH: Body = {"items": [1, "a", {"x": 1}]}
 SECRET: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
 STORE: Body = {"secretRef": {"name": "store"}}
 FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
+MODEL: Body = {"name": "m"}
 SERVICE: Body = {"kind": "Service", "name": "s"}
 URL = "https://api.example.com/v1"
 KEY: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
@@ -162,7 +163,7 @@ CASES: list[tuple[str, Body, Body]] = [
         graph(node(parallel={"nodes": ["b"], "combine": {"method": "Vote", "ties": "Fail"}})),
     ),
     (TWICE, graph(node(mirror={"node": "b", "to": ["b"]})), graph(node(mirror={"node": "b", "to": ["c"]}))),
-    (MAPPED, graph(node(request={}, target={"name": "m"})), graph(node(request={"set": {"a": 1}}, target={"name": "m"}))),
+    (MAPPED, graph(node(request={}, target=MODEL)), graph(node(request={"set": {"a": 1}}, target=MODEL))),
     (OWN_REPLICAS, graph(node(), router={"replicas": 3}), graph(node(), router={"own": True, "replicas": 3})),
     ("the weights add up to 100", graph(node(split={"to": [SPLIT["to"][0]]})), graph(node(split=SPLIT))),
     (QUORUM, graph(node(parallel={"nodes": ["b"], "quorum": 2})), graph(node(parallel={"nodes": ["b"], "quorum": 1}))),

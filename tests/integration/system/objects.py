@@ -75,6 +75,39 @@ def model_deployment(name: str, **spec: Any) -> Body:
     return _thing("ModelDeployment", name, {**MODEL, **spec})
 
 
+def graph(name: str, *nodes: Body, **spec: Any) -> Body:
+    """Give a ModelGraph; the first node is its entry."""
+    return _thing("ModelGraph", name, {"protocol": "JSON", "entry": nodes[0]["name"], "nodes": list(nodes), **spec})
+
+
+def node(name: str, **fields: Any) -> Body:
+    """Give a node."""
+    return {"name": name, **fields}
+
+
+def of_service(name: str, service: str = "") -> Body:
+    """Give a node that asks the Service of its name, or another."""
+    return node(name, target={"kind": "Service", "name": service or name, "port": 80})
+
+
+def service(name: str) -> Body:
+    """Give a Service whose endpoints the test writes."""
+    return _thing("Service", name, {"ports": [{"port": 80}]}, version="v1")
+
+
+def slice_of(name: str, *, ready: bool) -> Body:
+    """Give the EndpointSlice of such a Service, with one endpoint."""
+    labels = {"kubernetes.io/service-name": name}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{name}-1", "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
+    }
+
+
 def claim(name: str = "models") -> Body:
     """Give a claim; the fake node has room for any."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}

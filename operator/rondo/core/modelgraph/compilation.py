@@ -40,7 +40,13 @@ def compile_graph(graph: Accepted, port: int | None) -> Json:
         "headers": sorted(name.lower() for name in spec.headers),
         "nodes": [_node(graph, node) for node in spec.nodes],
     }
-    return with_revision(written if port is None else {**written, "port": port})
+    return with_port(written, port)
+
+
+def with_port(written: Mapping[str, Any], port: int | None) -> Json:
+    """Give a graph's part of the plan another port, or none."""
+    rest = {key: value for key, value in written.items() if key != "port"}
+    return with_revision(rest if port is None else {**rest, "port": port})
 
 
 def with_revision(content: Mapping[str, Any]) -> Json:
@@ -156,7 +162,7 @@ def _policies(_: Accepted, node: Node) -> Json:
         written["retry"] = {
             "limit": node.retry.limit,
             "statuses": node.retry.statuses,
-            "on": [failure.value for failure in node.retry.failures],
+            "failures": [failure.value for failure in node.retry.failures],
             "backoffMillis": millis(node.retry.backoff),
             "maxBackoffMillis": millis(node.retry.max_backoff),
             "budgetPercent": node.retry.budget,

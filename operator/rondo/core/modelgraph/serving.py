@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rondo.core.deployment.finding import Finding, from_failure
-from rondo.core.modelgraph.compilation import compile_graph
+from rondo.core.modelgraph.compilation import compile_graph, with_port
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.judge import Accepted
 from rondo.core.modelgraph.snapshot import GraphSnapshot
@@ -56,12 +56,12 @@ def _unplanned(snapshot: GraphSnapshot, graph: Accepted) -> Finding | None:
             return from_failure(ref, failure)
         return Finding(Reason.PLANNING, f"{ref} is being made", normal=True)
     entry = router.document.entries.get(name)
-    wanted = compile_graph(graph, router.document.port_of(name))["revision"]
-    if entry is not None and entry["revision"] == wanted:
+    wanted = compile_graph(graph, None)["revision"]
+    if entry is not None and with_port(entry, None)["revision"] == wanted:
         return None
     refused = router.document.refused.get(name)
     if refused is not None and refused[0] == wanted:
-        return Finding(Reason.PLAN_REFUSED, f"the router refused revision {wanted}: {refused[1]}", stalled=True)
+        return Finding(Reason.PLAN_REFUSED, f"the router refuses it: {refused[1]}", stalled=True)
     if failure is not None:
         return from_failure(ref, failure)
     return Finding(Reason.PLANNING, f"{ref} is being written", normal=True)

@@ -30,7 +30,7 @@ class Document:
         revision: That of the whole plan; empty if there is none.
         entries: The graphs of the plan, by name.
         uids: Whose the entries are: uids of ModelGraphs, by name.
-        refused: Revisions of graphs that a router refused, by name of the graph, with its words.
+        refused: What a router refused, by name of the graph: the revision that it has without a port, and its words.
         former: Parts of the plan that were served last, of graphs whose new part no router has been heard to serve yet.
         last_port: The port that was given last.
     """

@@ -13,7 +13,7 @@ from typing import Final
 from rondo.core import names
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.graph import Graph
-from rondo.core.modelgraph.compilation import compile_graph, secrets_in
+from rondo.core.modelgraph.compilation import compile_graph, secrets_in, with_port
 from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
 from rondo.core.modelgraph.surroundings import Surroundings, gather
 from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
@@ -124,25 +124,37 @@ def next_document(snapshot: RouterSnapshot) -> Document:
     A graph that is accepted is compiled. One that is not keeps its part of the plan as it is, and one whose new part a
     router refused gets its former one back. What then points at a graph that is in no plan is left out.
     """
-    judge = Judge(snapshot.around)
-    judged = {name: judge.judge(name) for name in snapshot.graphs}
-    accepted = {name: judgement for name, judgement in judged.items() if isinstance(judgement, Accepted)}
-    kept, refused = _kept(snapshot, snapshot.router.document.entries), _refused(snapshot)
-    asked = {name for name in snapshot.graphs if snapshot.serves(name) and (name in accepted or name in kept)}
-    ports, last = assign(asked, snapshot.ports, snapshot.router.document.last_port)
-    former = _former(snapshot)
-    entries: dict[str, Entry] = {}
-    for name in _with_nested(asked, accepted, kept):
-        entry = compile_graph(accepted[name], ports.get(name)) if name in accepted else kept.get(name)
-        if entry is not None and refused.get(name, ("", ""))[0] == entry["revision"]:
-            entry = former.get(name) if kept.get(name) == entry else kept.get(name)
-        if entry is not None:
-            entries[name] = entry
-    entries = closed(without_circles(entries, kept))
+    kept = _kept(snapshot, snapshot.router.document.entries)
+    former, refused = _former(snapshot), _refused(snapshot)
+    chosen = _choose(snapshot, kept, former, refused)
+    served = {name for name in chosen if snapshot.serves(name)}
+    ports, last = assign(served, snapshot.ports, snapshot.router.document.last_port)
+    written = {name: with_port(chosen[name], ports.get(name)) for name in _with_nested(served, chosen)}
+    entries = closed(without_circles(written, kept))
     uids = {name: snapshot.graphs[name]["metadata"]["uid"] for name in entries}
     replaced = {name: kept[name] for name, entry in entries.items() if name in kept and kept[name] != entry}
     former = {name: entry for name, entry in {**replaced, **former}.items() if entries.get(name, entry) != entry}
     return Document("", entries, uids, refused, former, last)
+
+
+def _choose(
+    snapshot: RouterSnapshot,
+    kept: Mapping[str, Entry],
+    former: Mapping[str, Entry],
+    refused: Mapping[str, tuple[str, str]],
+) -> dict[str, Entry]:
+    """Give each graph the newest part that no router has refused, without its port."""
+    judge = Judge(snapshot.around)
+    chosen: dict[str, Entry] = {}
+    for name in snapshot.graphs:
+        judgement = judge.judge(name)
+        new = [compile_graph(judgement, None)] if isinstance(judgement, Accepted) else []
+        old = [with_port(entries[name], None) for entries in (kept, former) if name in entries]
+        bad = refused.get(name, ("", ""))[0]
+        entry = next((each for each in (*new, *old) if each["revision"] != bad), None)
+        if entry is not None:
+            chosen[name] = entry
+    return chosen
 
 
 def _former(snapshot: RouterSnapshot) -> Mapping[str, Entry]:
@@ -197,17 +209,15 @@ def _kept(snapshot: RouterSnapshot, entries: Mapping[str, Entry]) -> Mapping[str
     }
 
 
-def _with_nested(asked: Iterable[str], accepted: Mapping[str, Accepted], kept: Mapping[str, Entry]) -> Iterator[str]:
+def _with_nested(served: Iterable[str], chosen: Mapping[str, Entry]) -> Iterator[str]:
     """Give the graphs that are served and all that they point at, directly or through others."""
-    open_, seen = sorted(asked, reverse=True), set[str]()
+    open_, seen = sorted(served, reverse=True), set[str]()
     while open_:
         name = open_.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        yield name
-        open_ += accepted[name].nested.values() if name in accepted else ()
-        open_ += _nested_in(kept.get(name, {}))
+        if name in chosen and name not in seen:
+            seen.add(name)
+            yield name
+            open_ += _nested_in(chosen[name])
 
 
 def _nested_in(entry: Entry) -> list[str]:
@@ -215,14 +225,14 @@ def _nested_in(entry: Entry) -> list[str]:
 
 
 def _refused(snapshot: RouterSnapshot) -> dict[str, tuple[str, str]]:
-    """Give the revisions of graphs that no router takes: those known before, and what its pods say of this plan."""
+    """Give what no router takes, as revisions without ports: what was known before, and what pods say of this plan."""
     document = snapshot.router.document
     found = {name: known for name, known in document.refused.items() if name in snapshot.graphs}
     for report in snapshot.router.reports.values():
         said = report.get("refused") or {}
         entry = document.entries.get(said.get("graph", ""))
         if entry is not None and said.get("revision") == document.revision:
-            found[entry["name"]] = (entry["revision"], str(said.get("message", ""))[:512])
+            found[entry["name"]] = (with_port(entry, None)["revision"], str(said.get("message", ""))[:512])
     return found
 
 

@@ -294,14 +294,13 @@ def test_what_the_router_refuses_is_taken_back_and_told(world: World) -> None:
     good = world.entry("h")
     world.put(graph("h", B, timeout="9s"))
     world.settle()
-    bad = world.entry("h")["revision"]
     refused = {"revision": world.plan()["revision"], "graph": "h", "message": "nodes[0] b: url: no host"}
     world.tell(refused=refused, h=good["revision"], g=world.entry("g")["revision"])
     world.settle()
     assert world.entry("h") == good
     assert world.says("h", "Ready") == "False/PlanRefused"
     assert world.says("h", "Stalled") == "True/PlanRefused"
-    words = f"the router refused revision {bad}: nodes[0] b: url: no host"
+    words = "the router refuses it: nodes[0] b: url: no host"
     assert world.condition("h", "Ready")["message"] == words
     world.tell()
     world.settle()
@@ -313,6 +312,23 @@ def test_what_the_router_refuses_is_taken_back_and_told(world: World) -> None:
     world.tell()
     world.settle()
     assert world.says("h", "Ready") == "True/Ready"
+
+
+def test_a_new_graph_that_the_router_refuses_is_left_out(world: World) -> None:
+    world.serve()
+    world.put(graph("h", B))
+    world.settle()
+    refused = {"revision": world.plan()["revision"], "graph": "h", "message": "no"}
+    world.tell(refused=refused, g=world.entry("g")["revision"])
+    world.settle()
+    assert [entry["name"] for entry in world.plan()["graphs"]] == ["g"]
+    assert world.says("h", "Stalled") == "True/PlanRefused"
+    world.tell()
+    before = len(world.writes)
+    world.settle()
+    world.pass_time(seconds=5)
+    world.settle()
+    assert world.writes[before:] in ([], ["status g"])
 
 
 def test_a_router_of_its_own(world: World) -> None:
