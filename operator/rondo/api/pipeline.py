@@ -312,8 +312,15 @@ class DeployFailure(StrEnum):
     KEEP = "Keep"
 
 
+class DeployKind(StrEnum):
+    """What a stage can deploy."""
+
+    MODEL_DEPLOYMENT = "ModelDeployment"
+    MODEL_GRAPH = "ModelGraph"
+
+
 class Deploy(Model):
-    """Creates or updates a ModelDeployment of this namespace and waits until it is Ready, or removes it."""
+    """Creates or updates a ModelDeployment or ModelGraph of this namespace and waits for it, or removes it."""
 
     model_config = {
         "json_schema_extra": rules(
@@ -324,7 +331,8 @@ class Deploy(Model):
         )
     }
 
-    name: Annotated[ObjectName, Field(description="Name of the ModelDeployment; it has no owner and outlives the run.")]
+    kind: Annotated[DeployKind, Field(description="Kind of the target.")] = DeployKind.MODEL_DEPLOYMENT
+    name: Annotated[ObjectName, Field(description="Name of the target; it has no owner and outlives the run.")]
     state: Annotated[DeployState, Field(description="Absent removes the target, if this pipeline created it.")] = (
         DeployState.PRESENT
     )

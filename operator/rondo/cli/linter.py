@@ -17,10 +17,12 @@ import pydantic
 from rondo.api.base import API_VERSION, GROUP
 from rondo.api.crds import build_crd
 from rondo.api.kinds import KINDS, Kind
+from rondo.api.modelgraph import ModelGraphSpec
 from rondo.api.pipeline import PipelineSpec
 from rondo.cli import manifests, schema
 from rondo.cli.manifests import Manifest
 from rondo.core.graph import nearest
+from rondo.core.modelgraph import validation as graph_validation
 from rondo.core.pipeline import validation
 from rondo.core.problems import Problem, from_validation_error
 
@@ -108,6 +110,7 @@ def _problems(manifest: Manifest) -> list[Problem]:
     # What the stages mean can only be said of a spec that has its shape.
     if not found:
         found += _pipeline(manifest)
+        found += _graph(manifest)
     return list(dict.fromkeys(found))
 
 
@@ -137,6 +140,13 @@ def _pipeline(manifest: Manifest) -> Iterator[Problem]:
     if path and raw is not None:
         for problem in validation.validate(PipelineSpec.model_validate(raw)):
             yield replace(problem, path=problem.path.replace("spec", ".".join(path), 1))
+
+
+def _graph(manifest: Manifest) -> list[Problem]:
+    """Check what an object says as a graph, if it is one; whether its targets are there only a cluster can tell."""
+    if manifest.kind != "ModelGraph":
+        return []
+    return graph_validation.validate(ModelGraphSpec.model_validate(manifest.content["spec"]))
 
 
 @cache

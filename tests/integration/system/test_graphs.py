@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rondo.core.router.render import KINDS
-from tests.integration.system.objects import graph, node, of_service, service, slice_of
+from tests.integration.system.objects import graph, node, of_service, pipeline, service, slice_of
 from tests.integration.system.routers import Fleet, fleet
 from tests.integration.system.space import Body, Space, condition, eventually
 
@@ -145,6 +145,39 @@ def test_what_belongs_to_somebody_else_is_left_alone(members: Space) -> None:
     assert members.get("Role", ROUTER) == before
 
 
+def test_a_stage_deploys_a_graph_and_rolls_a_bad_one_back(members: Space, routers: Fleet) -> None:
+    """The API server fills in defaults within the nodes; they are not taken for somebody else's change."""
+    spec = {**CASCADE["spec"], "timeout": "$(params.timeout)"}
+    stage = {"name": "release", "deploy": {"kind": "ModelGraph", "name": "g", "spec": spec}}
+    members.create(pipeline("p", stage, params=[{"name": "timeout", "type": "string", "default": "7s"}]))
+    routers.start()
+    members.succeeded("p-1")
+    assert members.stage("p-1", "release")["results"] == {"url": f"http://g.{members.namespace}.svc"}
+    before = got(members, "g")["spec"]
+    assert before["timeout"] == "7s"
+    bad = {**spec, "nodes": [*spec["nodes"], of_service("lonely", "b")]}
+    stage = {"name": "release", "deploy": {"kind": "ModelGraph", "name": "g", "spec": bad}}
+    members.patch("Pipeline", "p", {"spec": {"stages": [stage]}})
+    members.ended("p-2")
+    failed = members.stage("p-2", "release")
+    assert (failed["state"], failed["reason"]) == ("Failed", "InvalidSpec")
+    assert "no request comes to node lonely" in failed["message"]
+    assert failed["message"].endswith("rolled back to what it was before")
+    eventually(lambda: got(members, "g")["spec"] == before, "the graph to be as it was")
+    members.until_condition("ModelGraph", "g", "Ready", status="True")
+
+
+def test_a_stage_removes_a_graph_that_its_pipeline_made(members: Space, routers: Fleet) -> None:
+    stage = {"name": "release", "deploy": {"kind": "ModelGraph", "name": "g", "spec": CASCADE["spec"]}}
+    members.create(pipeline("p", stage))
+    routers.start()
+    members.succeeded("p-1")
+    gone = {"name": "release", "deploy": {"kind": "ModelGraph", "name": "g", "state": "Absent"}}
+    members.patch("Pipeline", "p", {"spec": {"stages": [gone]}})
+    members.succeeded("p-2")
+    members.until_gone("ModelGraph", "g")
+
+
 def took(space: Space, *, ready: bool) -> float:
     """Change whether the endpoint of `a` answers, and give the seconds until node `a` tells it."""
     space.patch("EndpointSlice", "a-1", {"endpoints": slice_of("a", ready=ready)["endpoints"]})
@@ -170,3 +203,29 @@ def got(space: Space, name: str) -> Body:
 def uid_of(space: Space, kind: str) -> str | None:
     uid: str | None = (space.get(kind, ROUTER) or {}).get("metadata", {}).get("uid")
     return uid
+
+
+def test_a_router_may_read_its_own_plan_and_nothing_else(members: Space) -> None:
+    members.create(CASCADE)
+    for kind in ("ServiceAccount", "Role", "RoleBinding", "ConfigMap"):
+        eventually(lambda kind=kind: members.get(kind, ROUTER), f"{kind} {ROUTER}")  # type: ignore[misc]
+    members.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}})
+    own = f"metadata.name={ROUTER}"
+    assert ROUTER in as_router(members, "get", "configmap", ROUTER)
+    assert ROUTER in as_router(members, "get", "configmaps", "--field-selector", own)
+    for question in (
+        ("get", "configmap", "other"),
+        ("get", "configmaps"),
+        ("get", "secrets"),
+        ("get", "pods"),
+        ("delete", "configmap", ROUTER),
+        ("patch", "configmap", ROUTER, "--type=merge", "--patch", '{"data": {"a": "b"}}'),
+    ):
+        with pytest.raises(Exception, match="orbidden"):
+            as_router(members, *question)
+
+
+def as_router(space: Space, *arguments: str) -> str:
+    """Run kubectl with the rights of the router's ServiceAccount."""
+    who = f"--as=system:serviceaccount:{space.namespace}:{ROUTER}"
+    return space.plane.cluster.kubectl("-n", space.namespace, who, *arguments)

@@ -15,18 +15,19 @@ from rondo.api.generate.text import SOURCE, YAML_HEADER, yaml_of
 from rondo.api.kinds import KINDS, Kind
 
 _REFERENCES: Final = {
-    "secretKeyRef/name": "Secret",
-    "secretRef/name": "Secret",
-    "imagePullSecrets/name": "Secret",
-    "configMapKeyRef/name": "ConfigMap",
-    "configMapRef/name": "ConfigMap",
-    "serviceAccountName": "ServiceAccount",
-    "priorityClassName": "PriorityClass",
-    "spec/pipeline/name": "Pipeline",
-    "deploy/name": "ModelDeployment",
-    "spec/runtime": "ModelRuntime",
+    "secretKeyRef/name": ("Secret",),
+    "secretRef/name": ("Secret",),
+    "imagePullSecrets/name": ("Secret",),
+    "configMapKeyRef/name": ("ConfigMap",),
+    "configMapRef/name": ("ConfigMap",),
+    "serviceAccountName": ("ServiceAccount",),
+    "priorityClassName": ("PriorityClass",),
+    "spec/pipeline/name": ("Pipeline",),
+    "deploy/name": ("ModelDeployment", "ModelGraph"),
+    "target/name": ("ModelDeployment", "ModelGraph", "Service"),
+    "spec/runtime": ("ModelRuntime",),
 }
-"""The ends of paths that name an object, and its kind."""
+"""The ends of paths that name an object, and the kinds that it may be of."""
 
 _GROUPS: Final = {"PriorityClass": "scheduling.k8s.io"} | {kind.name: GROUP for kind in KINDS}
 
@@ -52,13 +53,13 @@ def transformer_configuration() -> str:
     """Write kustomize's configuration of name references and images."""
     paths = [(kind, path) for kind in KINDS for path in _paths(structural(kind.spec), "spec")]
     images = [_field(kind, path) for kind, path in paths if path.endswith("/image")]
-    references = [_references(target, paths) for target in sorted(set(_REFERENCES.values()))]
+    references = [_references(target, paths) for target in sorted({k for kinds in _REFERENCES.values() for k in kinds})]
     return YAML_HEADER + yaml_of({"images": images, "nameReference": references})
 
 
 def _references(target: str, paths: Paths) -> dict[str, Any]:
     """Give all fields that name objects of a kind."""
-    ends = tuple(f"/{end}" for end, kind in _REFERENCES.items() if kind == target)
+    ends = tuple(f"/{end}" for end, kinds in _REFERENCES.items() if target in kinds)
     fields = [_field(kind, path) for kind, path in paths if f"/{path}".endswith(ends)]
     group = {"group": _GROUPS[target]} if target in _GROUPS else {}
     return {**group, "kind": target, "fieldSpecs": fields}

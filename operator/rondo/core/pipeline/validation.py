@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import pydantic
 
-from rondo.api.base import IDENTIFIER_PATTERN, Json
+from rondo.api.base import IDENTIFIER_PATTERN, Json, Model
 from rondo.api.modeldeployment import ModelDeploymentSpec
-from rondo.api.pipeline import ForEach, Job, OnOOM, ParamType, PipelineSpec, Retry, Stage
+from rondo.api.modelgraph import ModelGraphSpec
+from rondo.api.pipeline import DeployKind, ForEach, Job, OnOOM, ParamType, PipelineSpec, Retry, Stage
 from rondo.api.pipelinerun import PerItem
 from rondo.core import expressions, references
 from rondo.core.artifacts import parse_uri
@@ -410,17 +411,28 @@ def _more_memory(job: Job, policy: OnOOM, base: str) -> Iterable[Problem]:
 def _deploys(wiring: Wiring) -> Iterable[Problem]:
     for name, stage in wiring.stages.items():
         if stage.deploy is not None and stage.deploy.spec is not None:
-            yield from _deployed_spec(stage.deploy.spec, f"{wiring.path(name)}.deploy.spec")
+            yield from _deployed_spec(stage.deploy.kind, stage.deploy.spec, f"{wiring.path(name)}.deploy.spec")
 
 
-def _deployed_spec(spec: Mapping[str, Json], base: str) -> Iterable[Problem]:
-    """Check the fields of the target's spec, except where a reference still stands for a value."""
+_DEPLOYED: Final[Mapping[DeployKind, type[Model]]] = {
+    DeployKind.MODEL_DEPLOYMENT: ModelDeploymentSpec,
+    DeployKind.MODEL_GRAPH: ModelGraphSpec,
+}
+
+
+def _deployed_spec(kind: DeployKind, spec: Mapping[str, Json], base: str) -> Iterable[Problem]:
+    """Check the fields of the target's spec, except where a reference still stands for a value.
+
+    What the stage leaves out somebody else may set, so that something is missing only the API server can tell.
+    """
     try:
-        ModelDeploymentSpec.model_validate(spec)
+        _DEPLOYED[kind].model_validate(spec)
     except pydantic.ValidationError as error:
         open_fields = tuple(found.where for found in references.find(spec, base))
         for problem in from_validation_error(error, base):
-            if problem.path not in open_fields:
+            field = problem.path.removeprefix(f"{base}.")
+            left_out = field.isidentifier() and field not in spec
+            if problem.path not in open_fields and not left_out:
                 yield problem
 
 

@@ -193,9 +193,12 @@ def _labels(router: str) -> dict[str, str]:
 
 
 def _role(wanted: Wanted) -> dict[str, Any]:
-    """Let it read its own plan and nothing else."""
-    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [wanted.name], "verbs": ["get", "watch"]}
-    return {"rules": [rule]}
+    """Let it read its own plan and nothing else.
+
+    A watch of one object begins with a list of that one; without its name in the request both are refused.
+    """
+    verbs = ["get", "list", "watch"]
+    return {"rules": [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [wanted.name], "verbs": verbs}]}
 
 
 def _binding(wanted: Wanted) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from rondo.api.pipelinerun import PipelineRunStatus
 from rondo.core import names
 from rondo.core.plan import Object, Ref
 from rondo.core.recent import Recent
-from rondo.core.resources import CONTROLLER_REVISION, JOB, MODEL_DEPLOYMENT, PERSISTENT_VOLUME_CLAIM, PIPELINE_RUN, POD
+from rondo.core.resources import (
+    CONTROLLER_REVISION,
+    JOB,
+    MODEL_DEPLOYMENT,
+    MODEL_GRAPH,
+    PERSISTENT_VOLUME_CLAIM,
+    PIPELINE_RUN,
+    POD,
+)
 from rondo.core.run.deploy_stage import DEPLOYED_BY
 from rondo.core.run.snapshot import RunSnapshot
 from rondo.core.settings import PlannerSettings
@@ -50,7 +58,7 @@ def run_of_child(child: Object) -> Iterable[Key]:
 
 
 def run_of_target(target: Object) -> Iterable[Key]:
-    """Give the run that last deployed to a ModelDeployment: it may wait for it."""
+    """Give the run that last deployed to a ModelDeployment or ModelGraph: it may wait for it."""
     marker: str = target["metadata"].get("annotations", {}).get(DEPLOYED_BY, "")
     if marker:
         yield Key(PIPELINE_RUN, target["metadata"]["namespace"], marker.split("/", 1)[0])
@@ -64,11 +72,15 @@ def _parsed(uid: str, raw: Object) -> PipelineRunStatus:
     return status
 
 
-def _targets(view: View, namespace: str, run: Object) -> dict[str, Object]:
-    """Give the ModelDeployments of the namespace; only unfinished runs look at them."""
+def _targets(view: View, namespace: str, run: Object) -> dict[Ref, Object]:
+    """Give the ModelDeployments and ModelGraphs of the namespace; only unfinished runs look at them."""
     if "completionTime" in run.get("status", {}):
         return {}
-    return {target["metadata"]["name"]: target for target in view.select(MODEL_DEPLOYMENT, namespace)}
+    return {
+        Ref(resource, namespace, target["metadata"]["name"]): target
+        for resource in (MODEL_DEPLOYMENT, MODEL_GRAPH)
+        for target in view.select(resource, namespace)
+    }
 
 
 def _is_reclaimed(claim: Object, uid: str) -> bool:

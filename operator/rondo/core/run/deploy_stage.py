@@ -1,4 +1,4 @@
-"""Deploy stages: set fields of a ModelDeployment and wait until it is Ready with them, or remove it.
+"""Deploy stages: set fields of a ModelDeployment or ModelGraph and wait until it is Ready with them, or remove it.
 
 The target has no owner, so neither the end of a run nor deleting the Pipeline takes production down. It is applied
 under the manager `rondo-deploy.PIPELINE`, only the fields that the stage names, never by force. An annotation says
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -26,7 +26,7 @@ from rondo.core.conditions import timestamp
 from rondo.core.durations import parse_duration, parse_time
 from rondo.core.plan import Apply, Delete, Failure, GetLive, Object, Ref
 from rondo.core.references import UnresolvedError, replace
-from rondo.core.resources import MODEL_DEPLOYMENT
+from rondo.core.resources import BY_KIND
 from rondo.core.run.snapshot import StageView
 from rondo.core.run.step import Step, Stop, end, update
 
@@ -67,7 +67,17 @@ class _Deploying:
     @property
     def ref(self) -> Ref:
         """The target."""
-        return Ref(MODEL_DEPLOYMENT, self.view.snapshot.namespace, self.deploy.name)
+        return target_ref(self.view, self.deploy)
+
+    @property
+    def title(self) -> str:
+        """What the target is called in messages."""
+        return f"{self.deploy.kind} {self.deploy.name}"
+
+    @property
+    def target(self) -> Object | None:
+        """The target as last seen."""
+        return self.view.snapshot.targets.get(self.ref)
 
     @property
     def marker(self) -> str:
@@ -89,7 +99,7 @@ class _Deploying:
             annotations[CREATED_BY] = _creator(self.view)
         body = {
             "apiVersion": API_VERSION,
-            "kind": MODEL_DEPLOYMENT.kind,
+            "kind": self.ref.resource.kind,
             "metadata": {"name": self.ref.name, "namespace": self.ref.namespace, "annotations": annotations},
             "spec": spec,
         }
@@ -134,7 +144,7 @@ def plan_deploy(view: StageView, deploy: Deploy, now: datetime, stop: Stop | Non
         return look.fail(stop.reason, stop.message, state=stop.state)
     if not view.started:
         return _begin(look)
-    target = view.snapshot.targets.get(deploy.name)
+    target = look.target
     if target is not None and _annotation(target, DEPLOYED_BY) == look.marker:
         return _follow(look, target)
     return _await_apply(look, target)
@@ -142,7 +152,7 @@ def plan_deploy(view: StageView, deploy: Deploy, now: datetime, stop: Stop | Non
 
 def plan_removal(view: StageView, deploy: Deploy, now: datetime) -> Step:
     """Plan a deploy stage with `state: Absent`, whose needs are met and that has not ended."""
-    ref = Ref(MODEL_DEPLOYMENT, view.snapshot.namespace, deploy.name)
+    ref = target_ref(view, deploy)
     found = view.snapshot.memory.reads.get(GetLive(ref))
     if found is None:
         return Step(view.status, reads=(GetLive(ref),))
@@ -158,6 +168,11 @@ def plan_removal(view: StageView, deploy: Deploy, now: datetime) -> Step:
     words = f"removes {ref}"
     waiting = update(begun, reason="Removing", message=words)
     return Step(waiting, actions=(Delete(ref, target["metadata"]["uid"]),), look_again=1.0)
+
+
+def target_ref(view: StageView, deploy: Deploy) -> Ref:
+    """Name the target of a stage."""
+    return Ref(BY_KIND[deploy.kind], view.snapshot.namespace, deploy.name)
 
 
 def manager(pipeline: str) -> str:
@@ -208,7 +223,7 @@ def _await_apply(look: _Deploying, target: Object | None) -> Step:
     failure = view.snapshot.memory.failures.get(look.ref)
     if failure is not None and _is_refusal(failure):
         return look.end(*_refusal(failure, look.deploy))
-    message = f"ModelDeployment {look.deploy.name} cannot be applied yet: {failure.message}" if failure else ""
+    message = f"{look.title} cannot be applied yet: {failure.message}" if failure else ""
     return Step(update(view.status, message=message), actions=(look.apply(look.spec, look.marker),))
 
 
@@ -216,19 +231,19 @@ def _follow(look: _Deploying, target: Object) -> Step:
     """Go by what the target says about the generation that holds our fields."""
     changed = _difference(look.spec, target.get("spec", {}), "spec")
     if changed:
-        words = f"ModelDeployment {look.deploy.name} was changed by somebody else while it was deployed: {changed}"
+        words = f"{look.title} was changed by somebody else while it was deployed: {changed}"
         return look.end("Superseded", words)
     status: Mapping[str, Any] = target.get("status", {})
     current = status.get("observedGeneration") == target["metadata"].get("generation")
     ready = conditions.find(status.get("conditions", ()), "Ready") or {}
     stalled = conditions.find(status.get("conditions", ()), "Stalled") or {}
-    words = f"ModelDeployment {look.deploy.name}: {ready.get('message') or ready.get('reason', 'not observed yet')}"
+    words = f"{look.title}: {ready.get('message') or ready.get('reason', 'not observed yet')}"
     if current and ready.get("status") == "True":
         results = {"url": status["url"]} if "url" in status else {}
         done = update(look.view.status, results=results, previous=None)
         return Step(end(done, StageState.SUCCEEDED, "Succeeded", words, at=look.now))
     if current and stalled.get("status") == "True":
-        words = f"ModelDeployment {look.deploy.name}: {stalled.get('message', '')}"
+        words = f"{look.title}: {stalled.get('message', '')}"
         return look.fail(str(stalled.get("reason", "Stalled")), words)
     return _wait(look, words)
 
@@ -248,7 +263,7 @@ def _roll_back(look: _Deploying) -> Step:
     """Set the fields to what they were, then end the stage as it was decided before."""
     why = look.previous["failure"]
     state, marker = StageState(why["state"]), f"{look.marker}/{ROLLED_BACK}"
-    target = look.view.snapshot.targets.get(look.deploy.name)
+    target = look.target
     if target is None:
         return look.end(why["reason"], f"{why['message']}; it is gone, so nothing was rolled back", state=state)
     found = _annotation(target, DEPLOYED_BY)
@@ -264,7 +279,7 @@ def _roll_back(look: _Deploying) -> Step:
 
 
 def _in_use(look: _Deploying, other: str) -> Step:
-    words = f"ModelDeployment {look.deploy.name} is deployed by pipeline {other}; deploy to another name"
+    words = f"{look.title} is deployed by pipeline {other}; deploy to another name"
     return look.end("TargetInUse", words)
 
 
@@ -277,16 +292,36 @@ def _refusal(failure: Failure, deploy: Deploy) -> tuple[str, str]:
     if failure.code == 409:
         owners = [f"{field} is managed by {who}" for who, field in _CONFLICT.findall(failure.message)]
         said = ", ".join(owners) or failure.message
-        return "Conflict", f"ModelDeployment {deploy.name}: {said}; leave what the pipeline sets out of Git"
-    return Reason.INVALID_OBJECT.value, f"ModelDeployment {deploy.name} was refused: {failure.message}"
+        return "Conflict", f"{deploy.kind} {deploy.name}: {said}; leave what the pipeline sets out of Git"
+    return Reason.INVALID_OBJECT.value, f"{deploy.kind} {deploy.name} was refused: {failure.message}"
 
 
 def _difference(wanted: Json, found: Json, path: str) -> str:
-    """Name the first field that is not as wanted, or nothing; fields that were not named do not matter."""
+    """Name the first field that is not as wanted, or nothing; fields that were not named do not matter.
+
+    The API server fills in defaults within the items of a list, and other managers may have items of their own in one
+    whose items have names.
+    """
+    parts: Iterable[str] = ()
     if isinstance(wanted, dict) and isinstance(found, dict):
         parts = (_difference(value, found.get(key), f"{path}.{key}") for key, value in wanted.items())
         return next((part for part in parts if part), "")
+    if isinstance(wanted, list) and isinstance(found, list) and all(isinstance(item, dict) for item in wanted):
+        pairs = _pairs(wanted, found)
+        if pairs is not None:
+            parts = (_difference(item, other, f"{path}[{place}]") for place, item, other in pairs)
+            return next((part for part in parts if part), "")
     return "" if wanted == found else f"{path} is {found!r} and not {wanted!r}"
+
+
+def _pairs(wanted: list[Json], found: list[Json]) -> list[tuple[object, Json, Json]] | None:
+    """Give the items of two lists that belong together, by name or else by place; None if they do not match."""
+    if all("name" in item for item in wanted):
+        known = {item.get("name"): item for item in found if isinstance(item, dict)}
+        return [(item["name"], item, known.get(item["name"])) for item in wanted]
+    if len(wanted) != len(found):
+        return None
+    return [(place, item, other) for place, (item, other) in enumerate(zip(wanted, found, strict=True))]
 
 
 def _part(wanted: Json, found: Json) -> Json:

@@ -29,7 +29,7 @@ class RunSnapshot:
         status: Its status, parsed.
         jobs: Jobs controlled by it, by name, and Jobs of others that have a name of ours.
         pods: Pods that carry its uid as a label.
-        targets: ModelDeployments of the namespace, by name.
+        targets: ModelDeployments and ModelGraphs of the namespace.
         claims: Names of the claims that are known to exist.
         workspace: The claim of its workspace, if it is to be deleted at its end.
         revision: The ControllerRevision with the frozen pipeline, if it was seen.
@@ -41,7 +41,7 @@ class RunSnapshot:
     status: PipelineRunStatus
     jobs: Mapping[str, Object]
     pods: tuple[Object, ...]
-    targets: Mapping[str, Object]
+    targets: Mapping[Ref, Object]
     claims: frozenset[str]
     workspace: Object | None
     revision: Object | None

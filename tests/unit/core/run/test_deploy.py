@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rondo.core.plan import Ref
-from rondo.core.resources import MODEL_DEPLOYMENT, PIPELINE_RUN
+from rondo.core.resources import MODEL_DEPLOYMENT, MODEL_GRAPH, PIPELINE_RUN
 from rondo.core.run.deploy_stage import CREATED_BY, DEPLOYED_BY, PIPELINE
 from tests.unit.core.builders import deploy, pipeline, run
 from tests.unit.core.cluster import NAMESPACE, Cluster, Operator
@@ -164,3 +164,29 @@ def test_absent_leaves_alone_what_others_created(
     assert REF in cluster.objects
     stage = stage_of(cluster, "undo", "gone")
     assert (stage["state"], stage["reason"]) == ("Failed", "NotCreatedByPipeline")
+
+
+def test_what_the_api_server_fills_in_within_a_list_is_nobodys_change(cluster: Cluster, operator: Operator) -> None:
+    spec = {
+        "protocol": "JSON",
+        "entry": "a",
+        "nodes": [{"name": "a", "sequence": ["b"]}, {"name": "b", "target": {"name": "m"}}],
+    }
+    stage = deploy("release", spec=spec)
+    stage["deploy"] |= {"kind": "ModelGraph", "name": "g"}
+    cluster.create(pipeline(stage, name="digits", run={"trigger": "Manual"}))
+    start(cluster, operator, run({"name": "digits"}))
+    target = cluster.objects[Ref(MODEL_GRAPH, NAMESPACE, "g")]
+    nodes = [{**node, "onError": "Fail"} for node in target["spec"]["nodes"]]
+    nodes[1]["target"] = {"name": "m", "kind": "ModelDeployment"}
+    cluster.change(target, spec={**target["spec"], "nodes": [*nodes, {"name": "theirs", "target": {"name": "m"}}]})
+    operator.settle()
+    assert stage_of(cluster, "release")["state"] == "Running"
+    nodes[1]["target"] = {"name": "other", "kind": "ModelDeployment"}
+    cluster.change(cluster.objects[Ref(MODEL_GRAPH, NAMESPACE, "g")], spec={**target["spec"], "nodes": nodes})
+    operator.settle()
+    cluster.pass_time(seconds=1)
+    operator.settle()
+    stage_ = stage_of(cluster, "release")
+    assert (stage_["state"], stage_["reason"]) == ("Failed", "Superseded")
+    assert "spec.nodes[b].target.name is 'other' and not 'm'" in stage_["message"]
