@@ -1,0 +1,440 @@
+//! One request on its way through a graph, and the policies around every node that it passes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+use tower::retry::backoff::{Backoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::retry::budget::Budget;
+use tower::util::rng::HasherRng;
+
+use crate::expression::{Scope, Seen};
+use crate::graph::{Graph, Kind, Node, NodeId, Served};
+use crate::mapping;
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question};
+use crate::metrics::{Metrics, OfAttempt};
+use crate::nodes;
+use crate::policy::is_bad;
+use crate::protocol::Operation;
+use crate::upstream::Upstream;
+
+/// How asking a node ended.
+pub type Outcome = Result<Answer, Failure>;
+
+/// So much spread has the pause before another attempt, as a part of it.
+const JITTER: f64 = 0.5;
+
+/// A request to a graph.
+pub struct Call {
+    pub served: Arc<Served>,
+    pub graph: usize,
+    pub asked: Asked,
+    pub deadline: Instant,
+    pub tools: Arc<Tools>,
+    pub trail: Option<Arc<Trail>>,
+    answers: Mutex<HashMap<NodeId, Kept>>,
+}
+
+/// What the client asked.
+#[derive(Clone)]
+pub struct Asked {
+    pub method: Method,
+    pub path: Arc<str>,
+    pub headers: Arc<HeaderMap>,
+    pub body: Body,
+    pub operation: Operation,
+    /// Graphs that it has passed through before this one.
+    pub hops: u32,
+}
+
+/// What every request needs.
+pub struct Tools {
+    pub upstream: Upstream,
+    pub metrics: Metrics,
+}
+
+/// The steps of one request, for those who ask for them.
+pub struct Trail {
+    begun: Instant,
+    steps: Mutex<Vec<Step>>,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self { begun: Instant::now(), steps: Mutex::default() }
+    }
+}
+
+/// A step of a request.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub graph: String,
+    pub node: String,
+    /// Milliseconds from the beginning of the request.
+    pub start: f64,
+    /// Milliseconds that it took, with all its attempts.
+    pub took: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+}
+
+impl Trail {
+    /// Gives the steps in the order in which they began.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        steps.sort_by(|one, other| one.start.total_cmp(&other.start));
+        steps
+    }
+}
+
+/// An answer that expressions read later.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    status: u16,
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl Kept {
+    /// Keeps an answer if its body is in memory.
+    pub fn of(answer: &Answer) -> Option<Self> {
+        let body = answer.kept()?.clone();
+        Some(Self { status: answer.status.as_u16(), headers: answer.headers.clone(), body })
+    }
+
+    /// It as expressions see it.
+    pub fn seen(&self) -> Seen<'_> {
+        Seen { status: Some(self.status), headers: Some(&self.headers), body: self.body.json().ok(), ..Seen::default() }
+    }
+}
+
+impl Call {
+    /// A request to a graph.
+    pub fn new(
+        served: Arc<Served>,
+        graph: usize,
+        asked: Asked,
+        deadline: Instant,
+        tools: Arc<Tools>,
+        trail: Option<Arc<Trail>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { served, graph, asked, deadline, tools, trail, answers: Mutex::default() })
+    }
+
+    /// The graph that is asked.
+    pub fn graph(&self) -> &Graph {
+        &self.served.graphs[self.graph]
+    }
+
+    /// The same request once more, for what goes on after its answer.
+    pub fn beside(&self) -> Arc<Self> {
+        let deadline = Instant::now() + self.graph().timeout;
+        Self::new(Arc::clone(&self.served), self.graph, self.asked.clone(), deadline, Arc::clone(&self.tools), None)
+    }
+
+    /// What is left until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Answers by name that expressions may read, as of now.
+    pub fn answers(&self) -> HashMap<String, Kept> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.iter().map(|(&id, kept)| (self.served.node(id).cel_name.clone(), kept.clone())).collect()
+    }
+
+    fn keep(&self, id: NodeId, answer: &Answer) {
+        if let Some(kept) = Kept::of(answer) {
+            self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, kept);
+        }
+    }
+}
+
+/// The names that an expression has: `request`, `nodes`, and whatever its place adds.
+pub struct Names<'a> {
+    call: &'a Call,
+    answers: HashMap<String, Kept>,
+    more: Vec<(&'static str, Seen<'a>)>,
+}
+
+impl<'a> Names<'a> {
+    /// The names of a request.
+    pub fn of(call: &'a Call) -> Self {
+        let answers = if call.graph().recorded { call.answers() } else { HashMap::new() };
+        Self { call, answers, more: Vec::new() }
+    }
+
+    /// Adds a message.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, seen: Seen<'a>) -> Self {
+        self.more.push((name, seen));
+        self
+    }
+
+    /// An answer by the node's name.
+    pub fn answer(&self, name: &str) -> Option<&Body> {
+        self.answers.get(name).map(|kept| &kept.body)
+    }
+
+    /// What was asked.
+    pub fn asked(&self) -> &Body {
+        &self.call.asked.body
+    }
+}
+
+impl Scope for Names<'_> {
+    fn message(&self, name: &str) -> Option<Seen<'_>> {
+        if name == "request" {
+            let asked = &self.call.asked;
+            return Some(Seen {
+                status: None,
+                method: Some(asked.method.as_str()),
+                path: Some(&asked.path),
+                headers: Some(&asked.headers),
+                body: asked.body.json().ok(),
+            });
+        }
+        self.more.iter().find(|(known, _)| *known == name).map(|(_, seen)| *seen)
+    }
+
+    fn node(&self, name: &str) -> Option<Seen<'_>> {
+        self.answers.get(name).map(Kept::seen)
+    }
+}
+
+/// An answer as expressions see it.
+pub fn seen(answer: &Answer) -> Seen<'_> {
+    Seen {
+        status: Some(answer.status.as_u16()),
+        headers: Some(&answer.headers),
+        body: answer.kept().and_then(|body| body.json().ok()),
+        ..Seen::default()
+    }
+}
+
+/// Asks a node.
+///
+/// # Arguments
+/// * `stream` - whether its answer may go to the client as it comes; nobody else reads it then.
+pub fn ask(call: &Arc<Call>, id: NodeId, question: Question, stream: bool) -> BoxFuture<'_, Outcome> {
+    Box::pin(ask_node(call, id, question, stream))
+}
+
+async fn ask_node(call: &Arc<Call>, id: NodeId, question: Question, stream: bool) -> Outcome {
+    let node = call.served.node(id);
+    let begun = Instant::now();
+    let outcome = limited(call, node, question, stream && node.response.is_none() && !node.recorded).await;
+    let took = begun.elapsed();
+    node.state.seconds.observe(took.as_secs_f64());
+    if let (true, Ok(answer)) = (node.recorded, &outcome) {
+        call.keep(id, answer);
+    }
+    if let Some(trail) = &call.trail {
+        note(trail, call, node, begun, took, &outcome);
+    }
+    outcome
+}
+
+/// Asks a node when there is a place for it, with its mappings around.
+async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, stream: bool) -> Outcome {
+    if let Some(mapping) = &node.request {
+        question.body = mapping::apply(mapping, &Names::of(call), None, &question.body)
+            .map_err(|words| Failure::new(FailureKind::Mapping, &node.name, format!("request: {words}")))?;
+    }
+    let place = match &node.state.limit {
+        Some(limit) => Some(limit.enter().await.ok_or_else(|| overloaded(node))?),
+        None => None,
+    };
+    let mut answer = retried(call, node, question, stream).await?;
+    if let Some(mapping) = node.response.as_ref().filter(|_| answer.is_success()) {
+        let body = answer.kept().cloned().unwrap_or_default();
+        let names = Names::of(call).with("response", seen(&answer));
+        let made = mapping::apply(mapping, &names, Some(&body), &body)
+            .map_err(|words| Failure::new(FailureKind::Mapping, &node.name, format!("response: {words}")))?;
+        answer.body = AnswerBody::Full(made);
+    }
+    Ok(match (place, answer.body) {
+        (Some(place), AnswerBody::Stream(stream)) => {
+            Answer { body: AnswerBody::Stream(stream.holding(place)), ..answer }
+        }
+        (_, body) => Answer { body, ..answer },
+    })
+}
+
+fn overloaded(node: &Node) -> Failure {
+    let mut failure =
+        Failure::new(FailureKind::Overloaded, &node.name, "too many requests at once, and too many that wait");
+    failure.retry_after = Some(Duration::from_secs(1));
+    failure
+}
+
+/// Asks a node as often as its policy allows.
+async fn retried(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
+    let (Some(retry), Some(budget)) = (&node.policies.retry, &node.state.retries) else {
+        return admitted(call, node, question, stream).await;
+    };
+    budget.deposit();
+    let mut backoff = backoff(retry.backoff, retry.max_backoff);
+    let mut tried = 0;
+    loop {
+        let outcome = admitted(call, node, question.clone(), stream).await;
+        if tried == retry.limit || !retry.wants(&outcome) {
+            return outcome;
+        }
+        let asked_for = pause_of(&outcome).unwrap_or_default();
+        if asked_for > call.left() || !budget.withdraw() {
+            return outcome;
+        }
+        tokio::join!(sleep(asked_for), next_pause(backoff.as_mut()));
+        tried += 1;
+        call.tools.metrics.retries.get_or_create(&node.state.labels).inc();
+    }
+}
+
+fn backoff(min: Duration, max: Duration) -> Option<tower::retry::backoff::ExponentialBackoff> {
+    ExponentialBackoffMaker::new(min, max, JITTER, HasherRng::new()).ok().map(|mut maker| maker.make_backoff())
+}
+
+async fn next_pause(backoff: Option<&mut tower::retry::backoff::ExponentialBackoff>) {
+    if let Some(backoff) = backoff {
+        backoff.next_backoff().await;
+    }
+}
+
+/// For how long whoever answered, or refused, wants to be left alone.
+pub fn pause_of(outcome: &Outcome) -> Option<Duration> {
+    match outcome {
+        Ok(answer) => answer.retry_after(),
+        Err(failure) => failure.retry_after,
+    }
+}
+
+/// Asks a node if its circuit breaker lets it.
+async fn admitted(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
+    let pass = match &node.state.breaker {
+        None => None,
+        Some(breaker) => match breaker.admit(std::time::Instant::now()) {
+            Ok(pass) => Some(pass),
+            Err(left) => {
+                let mut failure = Failure::new(FailureKind::Open, &node.name, "its circuit breaker is open");
+                failure.retry_after = Some(left);
+                count(call, node, &Err(failure.clone()));
+                return Err(failure);
+            }
+        },
+    };
+    let outcome = timed(call, node, question, stream).await;
+    if let Some(pass) = pass {
+        if is_bad(&outcome) { pass.failed(std::time::Instant::now()) } else { pass.succeeded() }
+    }
+    count(call, node, &outcome);
+    outcome
+}
+
+fn count(call: &Call, node: &Node, outcome: &Outcome) {
+    let word = match outcome {
+        Ok(answer) if answer.is_success() => {
+            node.state.succeeded.inc();
+            return;
+        }
+        Ok(answer) => match answer.status.as_u16() / 100 {
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        },
+        Err(failure) => failure.kind.word(),
+    };
+    let labels = &node.state.labels;
+    let of = OfAttempt { graph: Arc::clone(&labels.graph), node: Arc::clone(&labels.node), outcome: word };
+    call.tools.metrics.attempts.get_or_create(&of).inc();
+}
+
+/// Asks a node within its own limit of time.
+async fn timed(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
+    let Some(limit) = node.policies.timeout else { return hedged(call, node, question, stream).await };
+    let until = (Instant::now() + limit).min(call.deadline);
+    timeout_at(until, hedged(call, node, question, stream)).await.unwrap_or_else(|_| {
+        let kind = if until < call.deadline { FailureKind::Timeout } else { FailureKind::Deadline };
+        Err(Failure::new(kind, &node.name, format!("no answer within {limit:?}")))
+    })
+}
+
+/// Asks a node, and once more if it takes longer than usual; the first good answer counts.
+async fn hedged(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
+    let Some(hedge) = &node.policies.hedge else { return perform(call, node, question, stream).await };
+    let begun = Instant::now();
+    let after = hedge.after.or_else(|| node.state.latency.as_ref()?.p95(begun.into_std()));
+    let outcome = match after {
+        None => perform(call, node, question, stream).await,
+        Some(after) => race(call, node, question, stream, after).await,
+    };
+    if let (Some(latency), Ok(_)) = (&node.state.latency, &outcome) {
+        latency.record(begun.elapsed(), Instant::now().into_std());
+    }
+    outcome
+}
+
+async fn race(call: &Arc<Call>, node: &Node, question: Question, stream: bool, after: Duration) -> Outcome {
+    let Some(budget) = &node.state.hedges else { return perform(call, node, question, stream).await };
+    budget.deposit();
+    let mut first = Box::pin(perform(call, node, question.clone(), stream));
+    tokio::select! {
+        outcome = &mut first => return outcome,
+        () = sleep(after) => {}
+    }
+    if !budget.withdraw() {
+        return first.await;
+    }
+    call.tools.metrics.hedges.get_or_create(&node.state.labels).inc();
+    let second = Box::pin(perform(call, node, question, stream));
+    let (outcome, other) = futures_util::future::select(first, second).await.factor_first();
+    if is_bad(&outcome) {
+        let later = other.await;
+        return if is_bad(&later) { outcome } else { later };
+    }
+    outcome
+}
+
+/// Does what the node is for.
+fn perform<'a>(call: &'a Arc<Call>, node: &'a Node, question: Question, stream: bool) -> BoxFuture<'a, Outcome> {
+    match &node.kind {
+        Kind::Target(target) => Box::pin(nodes::target::ask(call, node, target, question, stream)),
+        Kind::Graph { entry, graph } => Box::pin(nodes::nested::ask(call, node, *graph, *entry, question, stream)),
+        Kind::Sequence(steps) => Box::pin(nodes::sequence::ask(call, node, steps, question, stream)),
+        Kind::Parallel(parallel) => Box::pin(nodes::parallel::ask(call, node, parallel, question)),
+        Kind::Switch(cases) => Box::pin(nodes::switch::ask(call, node, cases, question, stream)),
+        Kind::Split(split) => Box::pin(nodes::split::ask(call, node, split, question, stream)),
+        Kind::Fallback(choices) => Box::pin(nodes::fallback::ask(call, node, choices, question, stream)),
+        Kind::Mirror(mirror) => Box::pin(nodes::mirror::ask(call, node, mirror, question, stream)),
+        Kind::Cache(cache) => Box::pin(nodes::cache::ask(call, node, cache, question)),
+        Kind::Batch(batch) => Box::pin(nodes::batch::ask(call, node, batch, question)),
+    }
+}
+
+fn note(trail: &Trail, call: &Call, node: &Node, begun: Instant, took: Duration, outcome: &Outcome) {
+    let start = begun.saturating_duration_since(trail.begun);
+    let (status, error, answer) = match outcome {
+        Ok(answer) => (Some(answer.status.as_u16()), None, answer.kept().and_then(|body| body.json().ok()).cloned()),
+        Err(failure) => (None, Some(failure.message.clone()), None),
+    };
+    let step = Step {
+        graph: call.graph().name.to_string(),
+        node: node.name.to_string(),
+        start: start.as_secs_f64() * 1000.0,
+        took: took.as_secs_f64() * 1000.0,
+        status,
+        error,
+        answer,
+    };
+    trail.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+}

@@ -1,0 +1,24 @@
+//! The data plane of Rondo: it answers requests to graphs of models by a plan that the operator writes.
+//!
+//! A plan (`plan`) is checked and made ready (`compile`, `graph`), served on ports (`router`, `server`), and each request
+//! passes through its nodes (`call`, `nodes`) to targets (`upstream`).
+
+pub mod admin;
+pub mod call;
+pub mod compile;
+pub mod expression;
+pub mod graph;
+pub mod headers;
+pub mod mapping;
+pub mod message;
+pub mod metrics;
+pub mod nodes;
+pub mod path;
+pub mod plan;
+pub mod policy;
+pub mod protocol;
+pub mod router;
+pub mod server;
+pub mod source;
+pub mod state;
+pub mod upstream;

@@ -1,0 +1,81 @@
+//! `rondo-router`: serves the graphs of one plan until it is told to end, and then answers what it has begun.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use rondo_router::router::Router;
+use rondo_router::upstream::Upstream;
+use rondo_router::{admin, source};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Answers requests to graphs of models.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The plan, as a file.
+    #[arg(long, value_name = "FILE", conflicts_with = "plan_configmap", required_unless_present = "plan_configmap")]
+    plan: Option<PathBuf>,
+    /// The plan, as the key plan.json of a ConfigMap.
+    #[arg(long, value_name = "NAME", requires = "namespace")]
+    plan_configmap: Option<String>,
+    /// Namespace of the ConfigMap.
+    #[arg(long, env = "RONDO_NAMESPACE")]
+    namespace: Option<String>,
+    /// Port for health, metrics and the revision that is served.
+    #[arg(long, default_value_t = 9900)]
+    admin_port: u16,
+    /// Folder of the credentials for targets.
+    #[arg(long, default_value = "/etc/rondo/credentials")]
+    credentials: PathBuf,
+    /// Seconds in which the router is not ready but still takes connections, once it is told to end.
+    #[arg(long, default_value_t = 5)]
+    linger: u64,
+    /// Seconds that requests under way have to end after that.
+    #[arg(long, default_value_t = 30)]
+    drain: u64,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("RONDO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already")?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let router = Router::new(Upstream::new(arguments.credentials.clone()));
+    let (drain, draining) = watch::channel(false);
+    let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, arguments.admin_port))).await?;
+    let served = tokio::spawn(admin::serve(listener, Arc::clone(&router), draining));
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ended = tokio::select! {
+        result = follow(&arguments, Arc::clone(&router)) => result,
+        result = served => result?.map_err(Into::into),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    drain.send_replace(true);
+    // Kubernetes takes a while to send no more connections to a pod that ends.
+    tokio::time::sleep(Duration::from_secs(arguments.linger)).await;
+    router.drain(Duration::from_secs(arguments.drain)).await;
+    ended
+}
+
+async fn follow(arguments: &Arguments, router: Arc<Router>) -> Result<(), Box<dyn std::error::Error>> {
+    match (&arguments.plan, &arguments.plan_configmap, &arguments.namespace) {
+        (Some(path), ..) => source::follow_file(router, path.clone()).await?,
+        (None, Some(name), Some(namespace)) => source::follow_config_map(router, namespace, name).await?,
+        _ => return Err("give --plan, or --plan-configmap and --namespace".into()),
+    }
+    Ok(())
+}

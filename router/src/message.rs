@@ -1,0 +1,353 @@
+//! What travels through a graph: bodies that are parsed at most once, answers, and failures that say why.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use serde_json::Value;
+
+/// A body in memory. Clones share the bytes and what was parsed of them.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    bytes: Bytes,
+    parsed: Arc<OnceLock<Result<Value, String>>>,
+}
+
+impl Body {
+    /// A body of bytes that nobody has looked at.
+    pub fn new(bytes: Bytes) -> Self {
+        Self { bytes, parsed: Arc::default() }
+    }
+
+    /// A body of a JSON value.
+    pub fn of(value: Value) -> Self {
+        let bytes = Bytes::from(value.to_string());
+        Self { bytes, parsed: Arc::new(OnceLock::from(Ok(value))) }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The JSON value, parsed at the first call.
+    ///
+    /// # Errors
+    /// It is not JSON, or nests too deeply; the text says where.
+    pub fn json(&self) -> Result<&Value, &str> {
+        let parsed = self.parsed.get_or_init(|| serde_json::from_slice(&self.bytes).map_err(|error| error.to_string()));
+        parsed.as_ref().map_err(String::as_str)
+    }
+}
+
+/// What a node is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub body: Body,
+    /// Whether the client wants the answer as a stream of events.
+    pub stream: bool,
+}
+
+/// What a node answers, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: AnswerBody,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum AnswerBody {
+    Full(Body),
+    /// Goes to the client as it comes; nobody has read it.
+    Stream(Stream),
+}
+
+impl Answer {
+    /// An answer of a JSON value.
+    pub fn json(status: StatusCode, value: Value) -> Self {
+        Self::full(status, Body::of(value))
+    }
+
+    /// An answer of a body that is JSON.
+    pub fn full(status: StatusCode, body: Body) -> Self {
+        let headers =
+            HeaderMap::from_iter([(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"))]);
+        Self { status, headers, body: AnswerBody::Full(body) }
+    }
+
+    /// Whether the status is one of success.
+    pub fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
+    /// The body, if it is in memory.
+    pub fn kept(&self) -> Option<&Body> {
+        match &self.body {
+            AnswerBody::Full(body) => Some(body),
+            AnswerBody::Stream(_) => None,
+        }
+    }
+
+    /// A copy, if the body is in memory.
+    pub fn copy(&self) -> Option<Self> {
+        let body = AnswerBody::Full(self.kept()?.clone());
+        Some(Self { status: self.status, headers: self.headers.clone(), body })
+    }
+
+    /// Seconds that the target asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
+        text.trim().parse().ok().map(Duration::from_secs)
+    }
+}
+
+/// A body that is passed on as it comes, with what has to be kept until its end.
+pub struct Stream {
+    inner: Pin<Box<dyn HttpBody<Data = Bytes, Error = StreamError> + Send>>,
+}
+
+/// Why a stream broke.
+pub type StreamError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Stream {
+    /// Makes a stream of any body.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<StreamError>,
+    {
+        use http_body_util::BodyExt;
+        Self { inner: Box::pin(body.map_err(Into::into)) }
+    }
+
+    /// A stream of a frame that has come already and all that follows it.
+    pub fn after<B>(first: Frame<Bytes>, rest: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<StreamError>,
+    {
+        Self::new(After { first: Some(first), rest: Self::new(rest) })
+    }
+
+    /// The stream until a point in time, at which it breaks.
+    #[must_use]
+    pub fn until(self, deadline: tokio::time::Instant) -> Self {
+        Self::new(Until { inner: self, end: Box::pin(tokio::time::sleep_until(deadline)) })
+    }
+
+    /// Keeps something until the stream ends or is dropped, such as a place in a limit.
+    #[must_use]
+    pub fn holding<T: Send + Unpin + 'static>(self, held: T) -> Self {
+        Self::new(Holding { inner: self, _held: held })
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Stream")
+    }
+}
+
+impl Default for Stream {
+    /// A stream of nothing.
+    fn default() -> Self {
+        Self::new(http_body_util::Empty::new())
+    }
+}
+
+impl HttpBody for Stream {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        self.inner.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+struct Holding<T> {
+    inner: Stream,
+    _held: T,
+}
+
+impl<T: Send + Unpin> HttpBody for Holding<T> {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+struct After {
+    first: Option<Frame<Bytes>>,
+    rest: Stream,
+}
+
+impl HttpBody for After {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+}
+
+struct Until {
+    inner: Stream,
+    end: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl HttpBody for Until {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        if self.end.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Some(Err("the deadline of the graph is over".into())));
+        }
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
+
+/// Why a node has no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// The node where it began.
+    pub node: Arc<str>,
+    pub message: String,
+    pub retry_after: Option<Duration>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// No connection to the target.
+    Connect,
+    /// The connection broke before the answer was there.
+    Reset,
+    /// The node's own limit.
+    Timeout,
+    /// The graph's, or the client's.
+    Deadline,
+    /// The circuit breaker lets nothing through.
+    Open,
+    /// No place, and none in the queue.
+    Overloaded,
+    /// The target answered, but not with what can be worked with.
+    BadAnswer,
+    /// The client asked for what makes no sense here.
+    BadRequest,
+    /// An expression or mapping has no value.
+    Mapping,
+    /// An answer is larger than what may be kept.
+    TooLarge,
+    /// Fewer nodes answered than the quorum asks for.
+    NoQuorum,
+    /// A vote without a winner.
+    Tie,
+    /// No case of a switch holds.
+    NoCase,
+    /// No node of a fallback gave an answer that was accepted.
+    NotAccepted,
+    /// Graphs call one another in a circle.
+    Loop,
+}
+
+impl FailureKind {
+    /// The status that the client gets.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Connect | Self::Reset | Self::BadAnswer | Self::TooLarge | Self::NoQuorum | Self::NotAccepted => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::Timeout | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Open => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Mapping | Self::Tie => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoCase => StatusCode::NOT_FOUND,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+        }
+    }
+
+    /// A word for metrics and error bodies.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Open => "circuit_open",
+            Self::Overloaded => "overloaded",
+            Self::BadAnswer => "bad_answer",
+            Self::BadRequest => "bad_request",
+            Self::Mapping => "mapping",
+            Self::TooLarge => "too_large",
+            Self::NoQuorum => "no_quorum",
+            Self::Tie => "tie",
+            Self::NoCase => "no_case",
+            Self::NotAccepted => "not_accepted",
+            Self::Loop => "loop",
+        }
+    }
+}
+
+impl Failure {
+    /// A failure of a node.
+    pub fn new(kind: FailureKind, node: &Arc<str>, message: impl Into<String>) -> Self {
+        Self { kind, node: Arc::clone(node), message: message.into(), retry_after: None }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: {}", self.node, self.message)
+    }
+}

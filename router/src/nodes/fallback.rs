@@ -1,0 +1,86 @@
+//! A fallback: the first answer that comes and is accepted, also as a cascade from cheap to dear.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+
+use crate::call::{Call, Names, Outcome, ask as ask_node, pause_of, seen};
+use crate::graph::{Choice, Node};
+use crate::message::{Answer, Failure, FailureKind, Question};
+
+/// Asks one choice after the other until an answer is good enough.
+///
+/// A choice that asked to be left alone, or whose cooldown runs, is passed over as long as there is another.
+///
+/// # Errors
+/// None gave an answer that was accepted; the failure says of each why.
+pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Question, stream: bool) -> Outcome {
+    let mut reasons = Vec::new();
+    let mut last: Option<Outcome> = None;
+    for (position, choice) in order(node, choices) {
+        let name = &call.served.node(choice.node).name;
+        let outcome = ask_node(call, choice.node, question.clone(), stream && choice.accept.is_none()).await;
+        let why = match &outcome {
+            Ok(answer) if !is_final(answer) => format!("{name}: status {}", answer.status.as_u16()),
+            Ok(answer) => match accepted(call, choice, answer) {
+                Ok(()) => return outcome,
+                Err(why) => format!("{name}: {why}"),
+            },
+            Err(failure) if next_may_do_better(failure.kind) => format!("{name}: {}", failure.message),
+            Err(_) => return outcome,
+        };
+        rest(node, position, choice, &outcome);
+        reasons.push(why);
+        last = Some(outcome);
+    }
+    conclude(node, last, &reasons)
+}
+
+/// Choices in the order written, those that rest at the end.
+fn order<'a>(node: &Node, choices: &'a [Choice]) -> Vec<(usize, &'a Choice)> {
+    let (now, cooldowns) = (Instant::now(), node.state.cooldowns.lock().unwrap_or_else(PoisonError::into_inner));
+    let rests = |position: &usize| cooldowns.get(position).is_some_and(|&until| until > now);
+    let (resting, ready): (Vec<_>, Vec<_>) = choices.iter().enumerate().partition(|(position, _)| rests(position));
+    ready.into_iter().chain(resting).collect()
+}
+
+/// Whether an answer is the target's last word: a success, or the client's own mistake.
+fn is_final(answer: &Answer) -> bool {
+    !answer.status.is_server_error() && answer.status != StatusCode::TOO_MANY_REQUESTS
+}
+
+/// Whether another node could answer what this one could not.
+fn next_may_do_better(kind: FailureKind) -> bool {
+    !matches!(kind, FailureKind::BadRequest | FailureKind::Deadline | FailureKind::Loop)
+}
+
+fn accepted(call: &Call, choice: &Choice, answer: &Answer) -> Result<(), String> {
+    let Some(accept) = choice.accept.as_ref().filter(|_| answer.is_success()) else { return Ok(()) };
+    match accept.evaluate_bool(&Names::of(call).with("response", seen(answer))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its answer was not accepted".to_owned()),
+        Err(error) => Err(format!("whether to accept its answer cannot be told: {error}")),
+    }
+}
+
+/// Remembers that a choice failed, if it is to be passed over for a while.
+fn rest(node: &Node, position: usize, choice: &Choice, outcome: &Outcome) {
+    let failed = !matches!(outcome, Ok(answer) if is_final(answer));
+    let asked_for = pause_of(outcome).unwrap_or_default();
+    let pause = asked_for.max(if failed { choice.cooldown } else { Duration::ZERO });
+    if failed && !pause.is_zero() {
+        let mut cooldowns = node.state.cooldowns.lock().unwrap_or_else(PoisonError::into_inner);
+        cooldowns.insert(position, Instant::now() + pause);
+    }
+}
+
+/// The end when none was good enough: the last bad status as it is, or a failure that says all.
+fn conclude(node: &Node, last: Option<Outcome>, reasons: &[String]) -> Outcome {
+    let kind = match last {
+        Some(Ok(answer)) if !is_final(&answer) => return Ok(answer),
+        Some(Err(failure)) => failure.kind,
+        _ => FailureKind::NotAccepted,
+    };
+    Err(Failure::new(kind, &node.name, format!("no node gave an answer: {}", reasons.join("; "))))
+}

@@ -1,0 +1,47 @@
+//! A graph as a node: it runs within this router, with its own deadline, protocol and names.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::call::{Asked, Call, Outcome, ask as ask_node};
+use crate::graph::{Node, NodeId};
+use crate::message::{AnswerBody, Failure, FailureKind, Question};
+use crate::protocol::adapt;
+
+/// Asks another graph.
+///
+/// # Errors
+/// It failed, did not answer in its time, or its protocol cannot say what was asked.
+pub async fn ask(
+    call: &Arc<Call>,
+    node: &Node,
+    graph: usize,
+    entry: NodeId,
+    question: Question,
+    stream: bool,
+) -> Outcome {
+    let (outer, inner) = (call.graph().protocol, &call.served.graphs[graph]);
+    let operation = call.asked.operation;
+    let bad = |kind, words: String| Failure::new(kind, &node.name, words);
+    let body = adapt::question(outer, inner.protocol, operation, &question.body, &inner.name)
+        .map_err(|words| bad(FailureKind::BadRequest, words))?;
+    let asked = Asked { body: body.clone(), ..call.asked.clone() };
+    let deadline = call.deadline.min(Instant::now() + inner.timeout);
+    let trail = call.trail.clone();
+    let within = Call::new(Arc::clone(&call.served), graph, asked, deadline, Arc::clone(&call.tools), trail);
+    let direct = outer == inner.protocol;
+    let next = Question { body, stream: question.stream && direct };
+    let outcome = timeout_at(deadline, ask_node(&within, entry, next, stream && direct)).await;
+    let mut answer = outcome
+        .map_err(|_| bad(FailureKind::Timeout, format!("graph {} did not answer in its time", inner.name)))??;
+    if !direct && answer.is_success() {
+        let given = answer.kept().cloned().unwrap_or_default();
+        let asked = question.body.json().unwrap_or(&Value::Null);
+        let made = adapt::answer(inner.protocol, outer, operation, &given, &inner.name, asked)
+            .map_err(|words| bad(FailureKind::BadAnswer, words))?;
+        answer.body = AnswerBody::Full(made);
+    }
+    Ok(answer)
+}

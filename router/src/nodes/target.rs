@@ -1,0 +1,183 @@
+//! A target: one request to a server, its answer as it comes or as a whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use crate::call::{Call, Outcome};
+use crate::graph::{Node, Secret, Target};
+use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream};
+use crate::plan::Protocol;
+use crate::protocol::{adapt, target_path};
+
+/// An answer of at most so many bytes is read as a whole even if it could be passed on as it comes: what breaks half way
+/// can be asked again then.
+const WHOLE: u64 = 256 << 10;
+
+/// Asks a server.
+///
+/// # Errors
+/// There is no connection, it broke, or the answer is not what the protocol says.
+pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, stream: bool) -> Outcome {
+    let limit = call.graph().limits.body;
+    let direct = target.protocol == call.graph().protocol;
+    let stream = stream && direct;
+    let request = prepare(call, node, target, &question, stream)?;
+    let response = call.tools.upstream.send(request).await.map_err(|error| refused(node, &error))?;
+    let (parts, body) = response.into_parts();
+    let headers = answered(call, &parts.headers);
+    let response = Response::from_parts(parts, body);
+    if stream && is_stream(&response) {
+        let status = response.status();
+        let body = AnswerBody::Stream(begin(node, response.into_body()).await?);
+        return Ok(Answer { status, headers, body });
+    }
+    let status = response.status();
+    let bytes = read(node, response, limit).await?;
+    let mut body = Body::new(bytes);
+    if !direct && status.is_success() {
+        let asked = question.body.json().unwrap_or(&Value::Null);
+        let (from, to) = (target.protocol, call.graph().protocol);
+        body = adapt::answer(from, to, call.asked.operation, &body, &call.graph().name, asked)
+            .map_err(|words| Failure::new(FailureKind::BadAnswer, &node.name, words))?;
+    }
+    Ok(Answer { status, headers, body: AnswerBody::Full(body) })
+}
+
+fn prepare(
+    call: &Call,
+    node: &Node,
+    target: &Target,
+    question: &Question,
+    stream: bool,
+) -> Result<Request<Full<Bytes>>, Failure> {
+    let bad = |words: String| Failure::new(FailureKind::BadRequest, &node.name, words);
+    let model = target.model.as_deref().unwrap_or(&node.name);
+    let (from, operation) = (call.graph().protocol, call.asked.operation);
+    let mut body = adapt::question(from, target.protocol, operation, &question.body, model).map_err(bad)?;
+    if target.protocol == Protocol::OpenAI {
+        body = for_openai(&body, target, question.stream, stream).map_err(bad)?;
+    }
+    let path = match &target.path {
+        Some(path) => format!("{}{path}", target.base),
+        None => target_path(target.protocol, &target.base, model, operation),
+    };
+    let uri =
+        Uri::builder().scheme(target.scheme.clone()).authority(target.authority.clone()).path_and_query(path).build();
+    let mut request = Request::new(Full::new(body.bytes().clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.map_err(|error| bad(error.to_string()))?;
+    fill(call, node, target, request.headers_mut())?;
+    Ok(request)
+}
+
+/// Names the model as the target does, and asks for events only if they can be passed on.
+fn for_openai(body: &Body, target: &Target, wanted: bool, stream: bool) -> Result<Body, String> {
+    if target.model.is_none() && (!wanted || stream) {
+        return Ok(body.clone());
+    }
+    let mut value = body.json()?.clone();
+    let members = value.as_object_mut().ok_or("the request is no JSON object")?;
+    if let Some(model) = &target.model {
+        members.insert("model".to_owned(), model.as_str().into());
+    }
+    if wanted && !stream {
+        members.shift_remove("stream");
+        members.shift_remove("stream_options");
+    }
+    Ok(Body::of(value))
+}
+
+/// Writes the headers of a request: few, and each by name.
+fn fill(call: &Call, node: &Node, target: &Target, into: &mut HeaderMap) -> Result<(), Failure> {
+    into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let asked = &call.asked.headers;
+    for name in call.graph().headers.iter().chain(&target.forward).chain(&[TRACEPARENT, TRACESTATE]) {
+        for value in asked.get_all(name) {
+            into.append(name.clone(), value.clone());
+        }
+    }
+    into.insert(TIMEOUT, HeaderValue::from(u64::try_from(call.left().as_millis()).unwrap_or(u64::MAX)));
+    into.insert(HOPS, HeaderValue::from(call.asked.hops + 1));
+    for (name, secret) in &target.headers {
+        let value = match secret {
+            Secret::Value(value) => value.clone(),
+            Secret::File { path, prefix } => call
+                .tools
+                .upstream
+                .credential(path, prefix)
+                .map_err(|words| Failure::new(FailureKind::Connect, &node.name, words))?,
+        };
+        into.insert(name.clone(), value);
+    }
+    Ok(())
+}
+
+/// Takes of the headers of an answer what the client may have.
+fn answered(call: &Call, given: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(4);
+    for name in ANSWERED.iter().chain(&call.graph().headers).filter(|name| !headers::is_of_connection(name)) {
+        if let Some(value) = given.get(name) {
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+fn refused(node: &Node, error: &hyper_util::client::legacy::Error) -> Failure {
+    let kind = if error.is_connect() { FailureKind::Connect } else { FailureKind::Reset };
+    Failure::new(kind, &node.name, with_causes(error))
+}
+
+/// An error with all that led to it, without what is said twice.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !words.contains(&said) {
+            words = format!("{words}: {said}");
+        }
+        cause = inner.source();
+    }
+    words
+}
+
+/// Whether an answer is better passed on than read: events, or more than is worth keeping.
+fn is_stream(response: &Response<Incoming>) -> bool {
+    let events = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        let kind = value.as_bytes();
+        kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/x-ndjson")
+    });
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    events || length.is_some_and(|length| length > WHOLE)
+}
+
+/// Waits for the first bytes of a stream: until then another node can still answer.
+async fn begin(node: &Node, mut body: Incoming) -> Result<Stream, Failure> {
+    let reset = |error: hyper::Error| {
+        Failure::new(FailureKind::Reset, &node.name, format!("its stream broke: {}", with_causes(&error)))
+    };
+    match body.frame().await {
+        None => Ok(Stream::new(Full::new(Bytes::new()))),
+        Some(first) => Ok(Stream::after(first.map_err(reset)?, body)),
+    }
+}
+
+async fn read(node: &Node, response: Response<Incoming>, limit: usize) -> Result<Bytes, Failure> {
+    let collected = Limited::new(response.into_body(), limit).collect().await;
+    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            let words = format!("its answer has more than the {limit} bytes that limits.body allows");
+            return Failure::new(FailureKind::TooLarge, &node.name, words);
+        }
+        Failure::new(FailureKind::Reset, &node.name, format!("its answer broke off: {}", with_causes(error.as_ref())))
+    })
+}

@@ -1,0 +1,282 @@
+//! Tensors in JSON, as the Open Inference Protocol (v2) and KServe's v1 write them.
+//!
+//! v2 has named tensors `{name, shape, datatype, data}` with data flat or nested; v1 has rows: `instances` and
+//! `predictions`, each a value, a nested list, or an object by name.
+
+use serde_json::{Map, Value, json};
+
+/// The name of a tensor that had none.
+pub const UNNAMED_INPUT: &str = "input-0";
+pub const UNNAMED_OUTPUT: &str = "output-0";
+
+/// A tensor with its data in one flat list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    pub name: String,
+    pub datatype: String,
+    pub shape: Vec<usize>,
+    pub data: Vec<Value>,
+}
+
+impl Tensor {
+    /// Reads a tensor of v2.
+    ///
+    /// # Errors
+    /// It is not one, or its data has not as many values as its shape says.
+    pub fn read(value: &Value) -> Result<Self, String> {
+        let name = value.get("name").and_then(Value::as_str).ok_or("a tensor has no name")?.to_owned();
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let datatype = text("datatype").ok_or_else(|| format!("tensor {name:?} has no datatype"))?;
+        let shape = value.get("shape").and_then(Value::as_array).and_then(|shape| shape.iter().map(size).collect());
+        let shape: Vec<usize> = shape.ok_or_else(|| format!("tensor {name:?} has no shape"))?;
+        let mut data = Vec::new();
+        flatten(value.get("data").ok_or_else(|| format!("tensor {name:?} has no data in JSON"))?, &mut data);
+        let count = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        if count != Some(data.len()) {
+            return Err(format!("tensor {name:?} has {} values and the shape {shape:?}", data.len()));
+        }
+        Ok(Self { name, datatype, shape, data })
+    }
+
+    /// Writes it as v2 does.
+    pub fn write(self) -> Value {
+        json!({"name": self.name, "datatype": self.datatype, "shape": self.shape, "data": self.data})
+    }
+
+    /// The number of rows: the first dimension.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Splits it into rows, each nested as the shape says.
+    fn into_rows(self) -> Vec<Value> {
+        match nest(&self.shape, &mut self.data.into_iter()) {
+            Value::Array(rows) => rows,
+            scalar => vec![scalar],
+        }
+    }
+
+    /// Makes a tensor of rows that all look alike.
+    fn of_rows(name: &str, rows: &[Value]) -> Result<Self, String> {
+        let mut shape = vec![rows.len()];
+        let mut at = rows.first();
+        while let Some(Value::Array(items)) = at {
+            shape.push(items.len());
+            at = items.first();
+        }
+        let mut data = Vec::new();
+        for row in rows {
+            flatten(row, &mut data);
+        }
+        if shape.iter().product::<usize>() != data.len() {
+            return Err(format!("the rows of {name:?} are not all of one shape"));
+        }
+        let datatype = datatype_of(&data).ok_or_else(|| format!("the values of {name:?} are not all of one type"))?;
+        Ok(Self { name: name.to_owned(), datatype: datatype.to_owned(), shape, data })
+    }
+}
+
+fn size(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|size| usize::try_from(size).ok())
+}
+
+/// Puts all values of nested lists into one.
+pub fn flatten(value: &Value, into: &mut Vec<Value>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| flatten(item, into)),
+        other => into.push(other.clone()),
+    }
+}
+
+fn nest(shape: &[usize], data: &mut impl Iterator<Item = Value>) -> Value {
+    match shape.split_first() {
+        None => data.next().unwrap_or(Value::Null),
+        Some((&count, rest)) => Value::Array((0..count).map(|_| nest(rest, data)).collect()),
+    }
+}
+
+fn datatype_of(data: &[Value]) -> Option<&'static str> {
+    let all = |is: fn(&Value) -> bool| data.iter().all(is);
+    if all(Value::is_i64) {
+        Some("INT64")
+    } else if all(Value::is_number) {
+        Some("FP64")
+    } else if all(Value::is_string) {
+        Some("BYTES")
+    } else if all(Value::is_boolean) {
+        Some("BOOL")
+    } else {
+        None
+    }
+}
+
+/// Reads the tensors of a list such as `inputs`.
+///
+/// # Errors
+/// There is no such list, or one of them is no tensor.
+pub fn tensors(message: &Value, list: &str) -> Result<Vec<Tensor>, String> {
+    let found = message.get(list).and_then(Value::as_array).ok_or_else(|| format!("there is no list {list:?}"))?;
+    found.iter().map(Tensor::read).collect()
+}
+
+/// Makes the next question of a sequence in v2: outputs become inputs, `id` and `parameters` are kept.
+///
+/// # Errors
+/// The answer has no outputs.
+pub fn next_v2(first: &Value, answer: &Value) -> Result<Value, String> {
+    let outputs = answer.get("outputs").and_then(Value::as_array).ok_or("the answer has no outputs to go on with")?;
+    let mut next = Map::new();
+    for key in ["id", "parameters"] {
+        if let Some(kept) = first.get(key) {
+            next.insert(key.to_owned(), kept.clone());
+        }
+    }
+    next.insert("inputs".to_owned(), Value::Array(outputs.clone()));
+    Ok(Value::Object(next))
+}
+
+/// Makes the next question of a sequence in v1: predictions become instances, all else is kept.
+///
+/// # Errors
+/// The answer has no predictions.
+pub fn next_v1(first: &Value, answer: &Value) -> Result<Value, String> {
+    let predictions = answer.get("predictions").ok_or("the answer has no predictions to go on with")?;
+    let mut next = first.as_object().cloned().unwrap_or_default();
+    next.insert("instances".to_owned(), predictions.clone());
+    Ok(Value::Object(next))
+}
+
+/// Makes a question of v1 one of v2.
+///
+/// # Errors
+/// There are no instances, or they differ in shape or type.
+pub fn question_to_v2(question: &Value) -> Result<Value, String> {
+    let rows = question.get("instances").and_then(Value::as_array).ok_or("there is no list \"instances\"")?;
+    let inputs = columns(rows, UNNAMED_INPUT)?.into_iter().map(Tensor::write).collect::<Vec<_>>();
+    let mut made = Map::new();
+    if let Some(parameters) = question.get("parameters") {
+        made.insert("parameters".to_owned(), parameters.clone());
+    }
+    made.insert("inputs".to_owned(), Value::Array(inputs));
+    Ok(Value::Object(made))
+}
+
+/// Makes a question of v2 one of v1.
+///
+/// # Errors
+/// The inputs are no tensors, or have different numbers of rows.
+pub fn question_to_v1(question: &Value) -> Result<Value, String> {
+    let mut made = Map::new();
+    if let Some(parameters) = question.get("parameters") {
+        made.insert("parameters".to_owned(), parameters.clone());
+    }
+    made.insert("instances".to_owned(), Value::Array(rows(tensors(question, "inputs")?)?));
+    Ok(Value::Object(made))
+}
+
+/// Makes an answer of v2 one of v1.
+///
+/// # Errors
+/// As above, for outputs.
+pub fn answer_to_v1(answer: &Value) -> Result<Value, String> {
+    Ok(json!({"predictions": rows(tensors(answer, "outputs")?)?}))
+}
+
+/// Makes an answer of v1 one of v2.
+///
+/// # Errors
+/// As above, for predictions.
+pub fn answer_to_v2(answer: &Value, model: &str, question: &Value) -> Result<Value, String> {
+    let rows = answer.get("predictions").and_then(Value::as_array).ok_or("the answer has no list \"predictions\"")?;
+    let outputs = columns(rows, UNNAMED_OUTPUT)?.into_iter().map(Tensor::write).collect::<Vec<_>>();
+    let mut made = Map::new();
+    made.insert("model_name".to_owned(), model.into());
+    if let Some(id) = question.get("id") {
+        made.insert("id".to_owned(), id.clone());
+    }
+    made.insert("outputs".to_owned(), Value::Array(outputs));
+    Ok(Value::Object(made))
+}
+
+/// Rows as tensors: one for each name if rows are objects, else one.
+fn columns(rows: &[Value], unnamed: &str) -> Result<Vec<Tensor>, String> {
+    let Some(Value::Object(first)) = rows.first() else { return Ok(vec![Tensor::of_rows(unnamed, rows)?]) };
+    let column = |name: &String| {
+        let values = rows.iter().map(|row| row.get(name).cloned()).collect::<Option<Vec<_>>>();
+        Tensor::of_rows(name, &values.ok_or_else(|| format!("not every row has {name:?}"))?)
+    };
+    first.keys().map(column).collect()
+}
+
+/// Tensors as rows: values if there is one tensor, else objects by name.
+fn rows(tensors: Vec<Tensor>) -> Result<Vec<Value>, String> {
+    let count = tensors.first().map_or(0, Tensor::rows);
+    if let Some(other) = tensors.iter().find(|tensor| tensor.rows() != count) {
+        return Err(format!("tensor {:?} has {} rows and another {count}", other.name, other.rows()));
+    }
+    if tensors.len() == 1 {
+        return Ok(tensors.into_iter().flat_map(Tensor::into_rows).collect());
+    }
+    let mut made = vec![Map::new(); count];
+    for tensor in tensors {
+        let name = tensor.name.clone();
+        for (row, value) in made.iter_mut().zip(tensor.into_rows()) {
+            row.insert(name.clone(), value);
+        }
+    }
+    Ok(made.into_iter().map(Value::Object).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_is_read_flat_or_nested() {
+        let flat = json!({"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]});
+        let nested = json!({"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [[1, 2], [3, 4]]});
+        assert_eq!(Tensor::read(&flat), Tensor::read(&nested));
+        let wrong = json!({"name": "x", "datatype": "FP32", "shape": [3], "data": [1, 2]});
+        assert_eq!(Tensor::read(&wrong), Err("tensor \"x\" has 2 values and the shape [3]".to_owned()));
+    }
+
+    #[test]
+    fn v1_and_v2_become_each_other_and_back() {
+        for instances in
+            [json!([[1, 2], [3, 4]]), json!(["a", "b"]), json!([{"x": 1.5, "y": [true]}, {"x": 2.5, "y": [false]}])]
+        {
+            let v1 = json!({"instances": instances, "parameters": {"p": 1}});
+            let v2 = question_to_v2(&v1).expect("v2");
+            assert_eq!(question_to_v1(&v2).expect("v1"), v1);
+        }
+        let answer = json!({"model_name": "m", "id": "7", "outputs": [{"name": "output-0", "datatype": "INT64", "shape": [2], "data": [3, 4]}]});
+        let v1 = answer_to_v1(&answer).expect("v1");
+        assert_eq!(v1, json!({"predictions": [3, 4]}));
+        assert_eq!(answer_to_v2(&v1, "m", &json!({"id": "7"})).expect("v2"), answer);
+    }
+
+    #[test]
+    fn what_has_no_shape_is_refused_by_name() {
+        let cases = [
+            (json!({}), "there is no list \"instances\""),
+            (json!({"instances": [[1], [1, 2]]}), "the rows of \"input-0\" are not all of one shape"),
+            (json!({"instances": [1, "a"]}), "the values of \"input-0\" are not all of one type"),
+            (json!({"instances": [{"x": 1}, {"y": 1}]}), "not every row has \"x\""),
+        ];
+        for (question, words) in cases {
+            assert_eq!(question_to_v2(&question), Err(words.to_owned()));
+        }
+    }
+
+    #[test]
+    fn outputs_become_the_next_inputs() {
+        let first = json!({"id": "7", "parameters": {"p": 1}, "inputs": []});
+        let answer = json!({"model_name": "m", "outputs": [{"name": "y"}]});
+        let expected = json!({"id": "7", "parameters": {"p": 1}, "inputs": [{"name": "y"}]});
+        assert_eq!(next_v2(&first, &answer), Ok(expected));
+        assert!(next_v2(&first, &json!({})).is_err());
+        let first = json!({"instances": [1], "parameters": {"p": 1}});
+        let expected = json!({"instances": [2], "parameters": {"p": 1}});
+        assert_eq!(next_v1(&first, &json!({"predictions": [2]})), Ok(expected));
+    }
+}

@@ -1,0 +1,26 @@
+"""Builds the router with cargo, in a folder that all checkouts share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def router() -> Path:
+    """Build the router and give its binary.
+
+    Raises:
+        RuntimeError: There is no cargo.
+        subprocess.CalledProcessError: It cannot be built.
+    """
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        raise RuntimeError("the router needs cargo to be built: install Rust")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rondo" / "router"
+    command = [cargo, "build", "--locked", "--release", "--manifest-path", str(ROOT / "router" / "Cargo.toml")]
+    subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": str(cache)})
+    return cache / "release" / "rondo-router"

@@ -1,0 +1,147 @@
+"""The router as a process: built once, given plans by a file as the operator gives them by a ConfigMap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+Json = Any
+
+PATIENCE: Final = 10.0
+"""Seconds that a test waits for what takes milliseconds."""
+
+
+@dataclass
+class RouterProcess:
+    """A running router.
+
+    Attributes:
+        session: Asks its graphs.
+        plan: The file that it follows.
+        admin: Its admin port.
+        process: The process.
+        revision: Number of plans written so far.
+        log: What it has written.
+    """
+
+    session: aiohttp.ClientSession
+    plan: Path
+    admin: int
+    process: asyncio.subprocess.Process
+    revision: int = 0
+    log: list[str] = field(default_factory=list)
+
+    def write(self, graphs: list[Json], **more: Json) -> str:
+        """Give it a plan; return the revision."""
+        self.revision += 1
+        revision = f"r{self.revision}"
+        self.write_text(json.dumps({"revision": revision, "graphs": graphs, **more}))
+        return revision
+
+    def write_text(self, text: str) -> None:
+        """Put another file in the place of the plan, as editors and the kubelet do."""
+        new = self.plan.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.plan)
+
+    async def serve(self, graphs: list[Json]) -> None:
+        """Give it a plan and wait until it is served.
+
+        Raises:
+            AssertionError: It was refused.
+        """
+        report = await self.reported(self.write(graphs))
+        assert report["refused"] is None, report
+
+    async def reported(self, revision: str) -> Json:
+        """Wait for the report that a revision is served or refused."""
+        async with asyncio.timeout(PATIENCE), self.watch() as reports:
+            async for report in reports:
+                if report["revision"] == revision or (report["refused"] or {}).get("revision") == revision:
+                    return report
+        raise AssertionError(f"nothing was reported of {revision}")
+
+    @contextlib.asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[Json]]:
+        """Follow its reports."""
+
+        async def lines() -> AsyncIterator[Json]:
+            async for line in answer.content:
+                yield json.loads(line)
+
+        async with self.session.get(f"http://127.0.0.1:{self.admin}/watch") as answer:
+            yield lines()
+
+    async def told(self, path: str) -> tuple[int, str]:
+        """Ask the admin port."""
+        async with self.session.get(f"http://127.0.0.1:{self.admin}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Give the sum of a metric over all samples that have these labels."""
+        _, text = await self.told("/metrics")
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        lines = [line for line in text.splitlines() if line.startswith(f"{name}{{") or line.startswith(f"{name} ")]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(each in line for each in wanted))
+
+
+@contextlib.asynccontextmanager
+async def router(binary: Path, folder: Path, *arguments: str) -> AsyncIterator[RouterProcess]:
+    """Run a router until it has nothing more to do, and have it end well."""
+    plan, admin = folder / "plan.json", free_port()
+    plan.write_text(json.dumps({"revision": "r0"}))
+    command = [str(binary), "--plan", str(plan), "--admin-port", str(admin), "--credentials", str(folder), "--linger", "0"]
+    process = await asyncio.create_subprocess_exec(
+        *command, *arguments, env={**os.environ, "RONDO_LOG": "debug,hyper=info,h2=info"}, stdout=asyncio.subprocess.PIPE
+    )
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
+    async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
+        running = RouterProcess(session, plan, admin, process)
+        reading = asyncio.create_task(_read_log(running))
+        try:
+            await _ready(running)
+            yield running
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await asyncio.wait_for(process.wait(), PATIENCE)
+            await reading
+    panics = [line for line in running.log if "panicked" in line]
+    assert not panics, panics
+
+
+async def _read_log(running: RouterProcess) -> None:
+    assert running.process.stdout is not None
+    async for line in running.process.stdout:
+        running.log.append(line.decode(errors="replace"))
+
+
+async def _ready(running: RouterProcess) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                if (await running.told("/readyz"))[0] == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on at present."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def graph(nodes: list[Json], *, port: int, protocol: str = "JSON", **fields: Json) -> Json:
+    """Give a graph of a plan; its first node answers."""
+    defaults: Mapping[str, Json] = {"name": "g", "revision": "1", "timeoutMillis": 5000, "entry": nodes[0]["name"]}
+    return {**defaults, "port": port, "protocol": protocol, "nodes": nodes, **fields}
