@@ -316,7 +316,7 @@ pub struct RetryPlan {
     pub statuses: Vec<u16>,
     /// Failures without a status that are tried again.
     #[serde(default = "retried_failures")]
-    pub on: Vec<RetryOn>,
+    pub failures: Vec<RetryOn>,
     #[serde(default = "backoff")]
     pub backoff_millis: u64,
     #[serde(default = "max_backoff")]

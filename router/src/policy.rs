@@ -24,7 +24,7 @@ pub struct Policies {
 pub struct Retry {
     pub limit: u32,
     pub statuses: Vec<StatusCode>,
-    pub on: Vec<RetryOn>,
+    pub failures: Vec<RetryOn>,
     pub backoff: Duration,
     pub max_backoff: Duration,
 }
@@ -49,7 +49,7 @@ impl Policies {
             Ok::<_, String>(Retry {
                 limit: retry.limit,
                 statuses: statuses.collect::<Result<_, _>>()?,
-                on: retry.on.clone(),
+                failures: retry.failures.clone(),
                 backoff: Duration::from_millis(retry.backoff_millis.max(1)),
                 max_backoff: Duration::from_millis(retry.max_backoff_millis.max(retry.backoff_millis.max(1))),
             })
@@ -68,9 +68,9 @@ impl Retry {
         match outcome {
             Ok(answer) => self.statuses.contains(&answer.status),
             Err(failure) => match failure.kind {
-                FailureKind::Connect => self.on.contains(&RetryOn::Connect),
-                FailureKind::Timeout => self.on.contains(&RetryOn::Timeout),
-                FailureKind::Reset => self.on.contains(&RetryOn::Reset),
+                FailureKind::Connect => self.failures.contains(&RetryOn::Connect),
+                FailureKind::Timeout => self.failures.contains(&RetryOn::Timeout),
+                FailureKind::Reset => self.failures.contains(&RetryOn::Reset),
                 _ => false,
             },
         }

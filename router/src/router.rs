@@ -107,7 +107,7 @@ impl Router {
         };
         let mut reader = serde_json::Deserializer::from_slice(text);
         let plan: Plan =
-            serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse("", "", error.to_string()))?;
+            serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(&revision_of(text), "", error.to_string()))?;
         if before.as_ref().is_some_and(|(known, _)| *known == plan) {
             self.report.send_if_modified(|report| report.refused.take().is_some());
             return Ok(());
@@ -175,6 +175,12 @@ impl Port {
         self.accepting.abort();
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// The revision of a plan that cannot be read, if that much of it can be.
+fn revision_of(text: &[u8]) -> String {
+    let plan: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+    plan.and_then(|plan| Some(plan.get("revision")?.as_str()?.to_owned())).unwrap_or_default()
 }
 
 /// Opens a port for IPv6 and IPv4.

@@ -18,8 +18,6 @@ Json = Any
 
 CASES: list[dict[str, Json]] = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text())
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
 PATHS = {"OpenInference": "/v2/models/g/infer", "KServeV1": "/v1/models/g:predict", "OpenAI": "/v1/chat/completions"}
 
 
@@ -28,6 +26,7 @@ def test_there_are_at_least_eighty_cases_with_names_of_their_own() -> None:
     assert len(set(names)) == len(names) >= 80
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 async def test_case(running: RouterProcess, case: dict[str, Json]) -> None:
     async with contextlib.AsyncExitStack() as stack:
