@@ -56,7 +56,11 @@ pub async fn ask(call: &Arc<Call>, node: &Node, cache: &Cache, question: Questio
         }
     };
     match known.try_get_with(key, make).await {
-        Ok(kept) => Ok(restore(&kept)),
+        Ok(kept) => {
+            // It drops what is too much now and then only, and answers may be large.
+            known.run_pending_tasks().await;
+            Ok(restore(&kept))
+        }
         Err(refused) => refused.outcome(node),
     }
 }
