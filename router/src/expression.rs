@@ -23,6 +23,9 @@ pub const DEPTH_LIMIT: usize = 2;
 /// everything else that runs on the same thread.
 pub const COST_LIMIT: usize = 2_000_000;
 
+/// Names that the language itself has.
+const TYPES: [&str; 9] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
+
 /// Why an expression has no value, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -345,7 +348,9 @@ impl Walk {
     /// Gives the members from a top-level name on, if it is nothing but that: `request.body.x` or `request.headers['x-user']`.
     fn path_of(&self, at: &IdedExpr) -> Option<Vec<String>> {
         match &at.expr {
-            Expr::Ident(name) if !self.bound.contains(name) => Some(vec![name.clone()]),
+            Expr::Ident(name) if !self.bound.contains(name) && !TYPES.contains(&name.as_str()) => {
+                Some(vec![name.clone()])
+            }
             Expr::Select(select) => {
                 let mut path = self.path_of(&select.operand)?;
                 path.push(select.field.clone());

@@ -106,8 +106,8 @@ impl Router {
             message,
         };
         let mut reader = serde_json::Deserializer::from_slice(text);
-        let plan: Plan =
-            serde_path_to_error::deserialize(&mut reader).map_err(|error| refuse(&revision_of(text), "", error.to_string()))?;
+        let plan: Plan = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| refuse(&revision_of(text), "", error.to_string()))?;
         if before.as_ref().is_some_and(|(known, _)| *known == plan) {
             self.report.send_if_modified(|report| report.refused.take().is_some());
             return Ok(());
