@@ -4,20 +4,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
+use tokio::sync::Notify;
 
 use crate::expression::Expression;
 use crate::graph::{
-    Batch, Cache, Case, Choice, Graph, Kind, Mapping, Mirror, Names, Node, NodeId, Parallel, Secret, Served, Source,
-    Split, Target,
+    Batch, Cache, Case, Choice, Graph, Kind, Mapping, Mirror, Names, Node, NodeId, Parallel, Secret, Served, Service,
+    Source, Split, Target,
 };
 use crate::metrics::Metrics;
+use crate::model::{Demand, Model};
 use crate::path::Path;
 use crate::plan::{
     ChoicePlan, GraphPlan, HeaderPlan, MappingPlan, Method, NodePlan, ParallelPlan, Plan, Protocol, TargetPlan,
 };
 use crate::policy::Policies;
 use crate::state::{GraphState, NodeState};
+use crate::upstream::address;
 
 /// Why a plan is refused: which graph, where in it, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,11 +38,17 @@ const OF_MIRROR: &[&str] = &["request", "primary", "shadow", "nodes"];
 /// Makes a plan ready to be served.
 ///
 /// # Arguments
+/// * `news` - is told when requests begin or end to wait for a first pod.
 /// * `before` - what is served now: nodes that did not change keep their state, graphs too.
 ///
 /// # Errors
 /// Anything is wrong; nothing of the plan is served then.
-pub fn compile(plan: &Plan, before: Option<&(Plan, Arc<Served>)>, metrics: &Metrics) -> Result<Served, PlanError> {
+pub fn compile(
+    plan: &Plan,
+    before: Option<&(Plan, Arc<Served>)>,
+    metrics: &Metrics,
+    news: &Arc<Notify>,
+) -> Result<Served, PlanError> {
     let mut names: BTreeMap<&str, Names> = BTreeMap::new();
     let mut count = 0;
     for graph in &plan.graphs {
@@ -60,15 +69,37 @@ pub fn compile(plan: &Plan, before: Option<&(Plan, Arc<Served>)>, metrics: &Metr
         let scope = Scope { plan, names: &names, own: &names[graph.name.as_str()], index };
         let (ready, nodes) = scope.graph(graph, &kept, metrics).map_err(|message| fault(graph, message))?;
         if let Some(port) = ready.port
-            && served.by_port.insert(port, index).is_some()
+            && served.by_port.insert(port, Service::Graph(index)).is_some()
         {
-            return Err(fault(graph, format!("port {port} belongs to another graph")));
+            return Err(fault(graph, format!("port {port} is given away twice")));
         }
         served.graphs.push(Arc::new(ready));
         served.nodes.extend(nodes);
     }
+    models(plan, &mut served, before, metrics, news)?;
     check_cycles(&served)?;
     Ok(served)
+}
+
+/// Adds the models of a plan; requests that wait for one that was there before go on waiting.
+fn models(
+    plan: &Plan,
+    served: &mut Served,
+    before: Option<&(Plan, Arc<Served>)>,
+    metrics: &Metrics,
+    news: &Arc<Notify>,
+) -> Result<(), PlanError> {
+    for (index, model) in plan.models.iter().enumerate() {
+        let wrong =
+            |message: String| PlanError { graph: String::new(), message: format!("model {}: {message}", model.name) };
+        let known = before.and_then(|(_, served)| served.models.iter().find(|known| *known.name == *model.name));
+        let demand = known.map_or_else(|| Demand::new(news), |known| Arc::clone(&known.demand));
+        served.models.push(Arc::new(Model::of(model, demand, metrics).map_err(wrong)?));
+        if served.by_port.insert(model.port, Service::Model(index)).is_some() {
+            return Err(wrong(format!("port {} is given away twice", model.port)));
+        }
+    }
+    Ok(())
 }
 
 fn fault(graph: &GraphPlan, message: String) -> PlanError {
@@ -303,18 +334,7 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
 }
 
 fn target(plan: &TargetPlan) -> Result<Target, String> {
-    let uri: Uri = plan.url.parse().map_err(|error| format!("url: {:?}: {error}", plan.url))?;
-    let parts = uri.into_parts();
-    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-        return Err(format!("url: {:?} has no scheme or no host", plan.url));
-    };
-    if !matches!(scheme.as_str(), "http" | "https") {
-        return Err(format!("url: {scheme} is neither http nor https"));
-    }
-    if authority.as_str().contains('@') {
-        return Err("url: credentials belong into a Secret and not into the address".to_owned());
-    }
-    let base = parts.path_and_query.map(|path| path.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    let (scheme, authority, base) = address(&plan.url).map_err(at("url"))?;
     Ok(Target {
         scheme,
         authority,

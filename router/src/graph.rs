@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::expression::Expression;
+use crate::model::Model;
 use crate::path::Path;
 use crate::plan::{Limits, Method, OnError, Protocol, Ties};
 use crate::policy::Policies;
@@ -25,7 +26,15 @@ pub struct Served {
     pub revision: String,
     pub graphs: Vec<Arc<Graph>>,
     pub nodes: Vec<Node>,
-    pub by_port: HashMap<u16, usize>,
+    pub models: Vec<Arc<Model>>,
+    pub by_port: HashMap<u16, Service>,
+}
+
+/// What answers on a port, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    Graph(usize),
+    Model(usize),
 }
 
 impl Served {

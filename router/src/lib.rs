@@ -12,6 +12,7 @@ pub mod headers;
 pub mod mapping;
 pub mod message;
 pub mod metrics;
+pub mod model;
 pub mod nodes;
 pub mod path;
 pub mod plan;

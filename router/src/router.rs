@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::call::Tools;
@@ -35,6 +35,8 @@ pub struct Report {
     /// Revisions of graphs by name.
     pub graphs: BTreeMap<String, String>,
     pub refused: Option<Refusal>,
+    /// Requests that wait for a first pod, by model; those that have none are left out.
+    pub demand: BTreeMap<String, usize>,
 }
 
 /// A plan that is not served.
@@ -54,6 +56,7 @@ pub struct Router {
     plan: Mutex<Option<(Plan, Arc<Served>)>>,
     ports: Mutex<HashMap<u16, Port>>,
     report: watch::Sender<Report>,
+    demand: Arc<Notify>,
 }
 
 /// A port that is open.
@@ -65,13 +68,16 @@ struct Port {
 impl Router {
     /// A router that serves nothing yet.
     pub fn new(upstream: Upstream) -> Arc<Self> {
-        Arc::new(Self {
+        let router = Arc::new(Self {
             tools: Arc::new(Tools { upstream, metrics: Metrics::default() }),
             served: ArcSwap::default(),
             plan: Mutex::default(),
             ports: Mutex::default(),
             report: watch::Sender::default(),
-        })
+            demand: Arc::default(),
+        });
+        tokio::spawn(tell_demand(Arc::clone(&router)));
+        router
     }
 
     /// What is served now.
@@ -112,7 +118,7 @@ impl Router {
             self.report.send_if_modified(|report| report.refused.take().is_some());
             return Ok(());
         }
-        let served = compile(&plan, before.as_ref(), &self.tools.metrics)
+        let served = compile(&plan, before.as_ref(), &self.tools.metrics, &self.demand)
             .map_err(|error| refuse(&plan.revision, &error.graph, error.message))?;
         let opened = self
             .open(&served)
@@ -124,7 +130,8 @@ impl Router {
         tracing::info!(revision = plan.revision, graphs = plan.graphs.len(), "serving");
         self.tools.metrics.reloads.inc();
         let graphs = served.graphs.iter().map(|graph| (graph.name.to_string(), graph.revision.clone())).collect();
-        self.report.send_replace(Report { revision: plan.revision.clone(), graphs, refused: None });
+        let demand = demand_of(&served);
+        self.report.send_replace(Report { revision: plan.revision.clone(), graphs, refused: None, demand });
         *before = Some((plan, served));
         Ok(())
     }
@@ -181,6 +188,24 @@ impl Port {
 fn revision_of(text: &[u8]) -> String {
     let plan: Option<serde_json::Value> = serde_json::from_slice(text).ok();
     plan.and_then(|plan| Some(plan.get("revision")?.as_str()?.to_owned())).unwrap_or_default()
+}
+
+/// Tells of requests that wait for a first pod, whenever that changes.
+async fn tell_demand(router: Arc<Router>) {
+    loop {
+        router.demand.notified().await;
+        let demand = demand_of(&router.served());
+        router.report.send_if_modified(|report| {
+            let changed = report.demand != demand;
+            report.demand = demand;
+            changed
+        });
+    }
+}
+
+fn demand_of(served: &Served) -> BTreeMap<String, usize> {
+    let all = served.models.iter().map(|model| (model.name.to_string(), model.demand.waiting()));
+    all.filter(|&(_, waiting)| waiting > 0).collect()
 }
 
 /// Opens a port for IPv6 and IPv4.

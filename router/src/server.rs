@@ -19,10 +19,11 @@ use tokio::time::{Instant, timeout_at};
 use tower::service_fn;
 
 use crate::call::{Asked, Call, Tools, Trail, ask};
-use crate::graph::{Graph, Served};
+use crate::graph::{Graph, Served, Service};
 use crate::headers::{DEBUG, HOPS, MAX_HOPS, TIMEOUT};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream};
 use crate::metrics::OfGraphStatus;
+use crate::model;
 use crate::plan::Protocol;
 use crate::protocol::{Operation, Route, error_body, failure_body, openai, route};
 use crate::router::Router;
@@ -72,7 +73,8 @@ pub async fn serve(router: Arc<Router>, port: u16, stream: TcpStream, watcher: W
 async fn answer(router: &Router, port: u16, request: Request<Incoming>) -> Sent {
     let served = router.served();
     match served.by_port.get(&port) {
-        Some(&graph) => answer_graph(&served, graph, &router.tools, request).await,
+        Some(&Service::Graph(graph)) => answer_graph(&served, graph, &router.tools, request).await,
+        Some(&Service::Model(model)) => model::answer(&served.models[model], &router.tools, request).await,
         None => told(Protocol::Json, StatusCode::NOT_FOUND, "not_found", "no graph is served here any more"),
     }
 }

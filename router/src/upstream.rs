@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::message::Stream;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -25,9 +27,30 @@ const CREDENTIAL_AGE: Duration = Duration::from_secs(5);
 /// Bytes of a credential at most.
 const CREDENTIAL_SIZE: usize = 64 << 10;
 
+/// Takes an address apart: scheme, host and port, and the path before that of requests, without a slash at its end.
+///
+/// # Errors
+/// It is no address of HTTP, or has credentials in it.
+pub fn address(url: &str) -> Result<(Scheme, Authority, String), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url:?}: {error}"))?;
+    let parts = uri.into_parts();
+    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+        return Err(format!("{url:?} has no scheme or no host"));
+    };
+    if !matches!(scheme.as_str(), "http" | "https") {
+        return Err(format!("{scheme} is neither http nor https"));
+    }
+    if authority.as_str().contains('@') {
+        return Err("credentials belong into a Secret and not into the address".to_owned());
+    }
+    let base = parts.path_and_query.map(|path| path.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    Ok((scheme, authority, base))
+}
+
 /// Sends requests to targets.
 pub struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    passing: Client<HttpsConnector<HttpConnector>, Stream>,
     folder: PathBuf,
     credentials: Mutex<HashMap<PathBuf, (Instant, HeaderValue)>>,
 }
@@ -41,12 +64,10 @@ impl Upstream {
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let https =
             HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .build(https);
-        Self { client, folder, credentials: Mutex::default() }
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+        let (client, passing) = (builder.build(https.clone()), builder.build(https));
+        Self { client, passing, folder, credentials: Mutex::default() }
     }
 
     /// Sends a request.
@@ -55,6 +76,14 @@ impl Upstream {
     /// No connection, or it broke before the head of an answer came.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         self.client.request(request).await
+    }
+
+    /// Sends a request whose body comes as it is sent.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn pass(&self, request: Request<Stream>) -> Result<Response<Incoming>, Error> {
+        self.passing.request(request).await
     }
 
     /// Gives a credential as the value of a header.
