@@ -81,6 +81,15 @@ class RouterProcess:
         async with self.session.get(f"http://127.0.0.1:{self.admin}/watch") as answer:
             yield lines()
 
+    async def alive(self) -> None:
+        """Wait until it answers on its admin port."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    if (await self.told("/livez"))[0] == 200:
+                        return
+                await asyncio.sleep(0.02)
+
     async def told(self, path: str) -> tuple[int, str]:
         """Ask the admin port."""
         async with self.session.get(f"http://127.0.0.1:{self.admin}{path}") as answer:
@@ -95,20 +104,31 @@ class RouterProcess:
 
 
 @contextlib.asynccontextmanager
-async def router(binary: Path, folder: Path, *arguments: str) -> AsyncIterator[RouterProcess]:
-    """Run a router until it has nothing more to do, and have it end well."""
+async def router(
+    binary: Path, folder: Path, *source: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[RouterProcess]:
+    """Run a router until it has nothing more to do, and have it end well.
+
+    Args:
+        binary: The router.
+        folder: Where its plan and its credentials are.
+        source: Arguments that say where its plan comes from, if not from a file.
+        environment: Variables besides those of this process.
+    """
     plan, admin = folder / "plan.json", free_port()
     plan.write_text(json.dumps({"revision": "r0"}))
-    command = [str(binary), "--plan", str(plan), "--admin-port", str(admin), "--credentials", str(folder), "--linger", "0"]
-    process = await asyncio.create_subprocess_exec(
-        *command, *arguments, env={**os.environ, "RONDO_LOG": "debug,hyper=info,h2=info"}, stdout=asyncio.subprocess.PIPE
-    )
+    command = [str(binary), "--admin-port", str(admin), "--credentials", str(folder), "--linger", "0"]
+    command += source or ["--plan", str(plan)]
+    variables = {**os.environ, "RONDO_LOG": "debug,hyper=info,h2=info", **(environment or {})}
+    process = await asyncio.create_subprocess_exec(*command, env=variables, stdout=asyncio.subprocess.PIPE)
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
         running = RouterProcess(session, plan, admin, process)
         reading = asyncio.create_task(_read_log(running))
         try:
-            await _ready(running)
+            await running.alive()
+            if not source:
+                await running.reported("r0")
             yield running
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -123,15 +143,6 @@ async def _read_log(running: RouterProcess) -> None:
     assert running.process.stdout is not None
     async for line in running.process.stdout:
         running.log.append(line.decode(errors="replace"))
-
-
-async def _ready(running: RouterProcess) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            with contextlib.suppress(aiohttp.ClientConnectionError):
-                if (await running.told("/readyz"))[0] == 200:
-                    return
-            await asyncio.sleep(0.02)
 
 
 def free_port() -> int:
