@@ -69,10 +69,12 @@ class Image:
     Attributes:
         name: Its name, and that of its folder here.
         inputs: Files and folders of the repository that its Containerfile copies.
+        crate: Folder of the Rust program that it holds; without a Docker engine this machine's cargo builds it.
     """
 
     name: str
     inputs: tuple[str, ...]
+    crate: str | None = None
 
     @property
     def containerfile(self) -> Path:
@@ -96,6 +98,7 @@ class Image:
 
 IMAGES: Final = (
     Image("rondo-operator", ("requirements/operator.txt", "operator/rondo")),
+    Image("rondo-router", ("router/Cargo.toml", "router/Cargo.lock", "router/src"), crate="router"),
     Image("rondo-sklearn", ("requirements/sklearn.txt", "images/rondo-sklearn/serve-model")),
 )
 
@@ -169,11 +172,21 @@ class Buildah:
         self._call("rm", "--all")  # What an interrupted build has left.
         if self._local:
             self._make_base()
-        with _settings() as secrets:
-            ignore = f"--ignorefile={image.containerfile}.dockerignore"
-            command = [*self._buildah, "bud", "--isolation=chroot", "--layers", f"--tag={tag}", ignore, *secrets]
-            arguments = [f"--build-arg=BASE={self.base}", f"--file={image.containerfile}", str(REPOSITORY)]
-            _run([*command, *arguments], f"building {tag}")
+        command = [
+            *self._buildah,
+            "bud",
+            "--isolation=chroot",
+            "--layers",
+            f"--tag={tag}",
+            f"--build-arg=BASE={self.base}",
+        ]
+        if image.crate is not None:
+            binary = _compile(image.name, image.crate)
+            _run([*command, f"--file={image.containerfile}.prebuilt", str(binary.parent)], f"building {tag}")
+        else:
+            with _settings() as secrets:
+                ignore = f"--ignorefile={image.containerfile}.dockerignore"
+                _run([*command, ignore, *secrets, f"--file={image.containerfile}", str(REPOSITORY)], f"building {tag}")
         self._export(image, tag)
 
     @cached_property
@@ -213,6 +226,19 @@ class Buildah:
         for old in CACHE.glob(f"{image.name}-dev-*.tar"):
             if old != archive:
                 old.unlink()
+
+
+def _compile(name: str, crate: str) -> Path:
+    """Build a Rust program with this machine's cargo, and give its binary in a folder of its own."""
+    if shutil.which("cargo") is None:
+        raise BuildError(f"no Docker engine answers and cargo is not installed: {name} is built with Rust")
+    target = CACHE.parent / "router"
+    manifest = REPOSITORY / crate / "Cargo.toml"
+    options = ["--release", "--locked", f"--target-dir={target}", f"--manifest-path={manifest}"]
+    _run(["cargo", "build", *options], f"compiling {name}")
+    folder = CACHE / name
+    folder.mkdir(exist_ok=True)
+    return Path(shutil.copy2(target / "release" / name, folder))
 
 
 def _name(source: Path, target: Path, tags: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ def router() -> Path:
     if cargo is None:
         raise RuntimeError("the router needs cargo to be built: install Rust")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rondo" / "router"
-    command = [cargo, "build", "--locked", "--release", "--manifest-path", str(ROOT / "router" / "Cargo.toml")]
-    subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": str(cache)})
+    manifest = ROOT / "router" / "Cargo.toml"
+    command = [cargo, "build", "--locked", "--release", f"--target-dir={cache}", f"--manifest-path={manifest}"]
+    subprocess.run(command, check=True)
     return cache / "release" / "rondo-router"

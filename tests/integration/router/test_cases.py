@@ -83,7 +83,8 @@ async def ask(running: RouterProcess, asked: Json, step: dict[str, Json]) -> Non
 def as_told(server: Backend) -> list[Json]:
     """Give the requests that a server saw, as rows of the table tell them."""
     return [
-        {"path": seen.path, "headers": dict(seen.headers), "body": seen.json if seen.body else None} for seen in server.seen
+        {"path": seen.path, "headers": dict(seen.headers), "body": seen.json if seen.body else None}
+        for seen in server.seen
     ]
 
 

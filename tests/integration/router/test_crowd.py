@@ -158,7 +158,11 @@ async def test_a_mirror_counts_what_agrees(running: RouterProcess) -> None:
 async def test_shadows_are_bounded(running: RouterProcess) -> None:
     async with backend({"json": 1}) as one, backend({"after": 3, "json": 1}) as slow:
         port = free_port()
-        nodes = [{"name": "m", "mirror": {"node": "a", "to": ["b"]}}, target(one.url), {**target(slow.url), "name": "b"}]
+        nodes = [
+            {"name": "m", "mirror": {"node": "a", "to": ["b"]}},
+            target(one.url),
+            {**target(slow.url), "name": "b"},
+        ]
         await running.serve([graph(nodes, port=port, name="shadowed")])
         assert await statuses(running.session, port, 100) == {200: 100}
         assert len(slow.seen) <= 64

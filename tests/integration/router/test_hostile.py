@@ -69,7 +69,11 @@ RAW: list[tuple[str, str, set[str]]] = [
     ("no HTTP at all", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", {"400", ""}),
     ("another HTTP", "POST / HTTP/3.7\r\nhost: x\r\n\r\n", {"400", "505", ""}),
     ("a tunnel", "CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: x\r\n\r\n", {"405", "400", ""}),
-    ("an address instead of a path", "POST http://127.0.0.1:1/admin HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}", {"200"}),
+    (
+        "an address instead of a path",
+        "POST http://127.0.0.1:1/admin HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}",
+        {"200"},
+    ),
     (
         "an upgrade",
         "POST / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n{}",

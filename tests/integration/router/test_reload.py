@@ -91,8 +91,16 @@ BAD: list[tuple[str, Json, str]] = [
     ("two kinds", [{"name": "n", "sequence": ["n"], "fallback": [{"node": "n"}]}], "exactly one kind"),
     ("an address that is none", [target("n", "ftp://x")], "neither http nor https"),
     ("credentials in an address", [target("n", "http://u:p@x")], "belong into a Secret"),
-    ("a quorum of more than there are", [{"name": "n", "parallel": {"nodes": ["m"], "quorum": 2}}, target("m", "http://x")], "quorum"),
-    ("loops in loops in loops", [{"name": "n", "switch": [{"when": "[1].all(a, [1].all(b, [1].all(c, true)))", "node": "n"}]}], "nests 3"),
+    (
+        "a quorum of more than there are",
+        [{"name": "n", "parallel": {"nodes": ["m"], "quorum": 2}}, target("m", "http://x")],
+        "quorum",
+    ),
+    (
+        "loops in loops in loops",
+        [{"name": "n", "switch": [{"when": "[1].all(a, [1].all(b, [1].all(c, true)))", "node": "n"}]}],
+        "nests 3",
+    ),
 ]
 
 

@@ -26,7 +26,10 @@ async def test_a_plan_in_a_config_map_is_served_within_two_seconds(
 ) -> None:
     source = ["--plan-configmap", "plan", "--namespace", namespace]
     environment = {"KUBECONFIG": str(api_server.kubeconfig)}
-    async with backend({"json": "a"}) as server, router(router_binary, tmp_path, *source, environment=environment) as own:
+    async with (
+        backend({"json": "a"}) as server,
+        router(router_binary, tmp_path, *source, environment=environment) as own,
+    ):
         assert (await own.told("/readyz"))[0] == 503, "there is no plan yet"
         port = free_port()
         nodes = [{"name": "n", "target": {"url": server.url, "protocol": "JSON"}}]
