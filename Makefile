@@ -54,15 +54,21 @@ verify: setup ## Prove that no generated file is stale
 
 # Checks ---------------------------------------------------------------------------------------------------------------
 
+ROUTER := --locked --manifest-path=router/Cargo.toml
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rondo/router
+
 .PHONY: lint
 lint: setup ## Style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cargo fmt --check --manifest-path=router/Cargo.toml
+	cargo clippy $(ROUTER) --all-targets
 
 .PHONY: unit
 unit: setup ## Unit tests: no cluster
+	cargo test $(ROUTER)
 	$(BIN)/pytest tests/unit --cov --cov-report=term:skip-covered
 
 .PHONY: integration

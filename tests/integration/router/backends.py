@@ -39,8 +39,8 @@ class Backend:
     """One server.
 
     Attributes:
-        does: How it answers, by the words of `cases.yaml`: one mapping for every request, or a list of mappings of which the
-            last goes on.
+        does: How it answers, by the words of `cases.yaml`: one mapping for every request, or a list of mappings, of
+            which the last goes on.
         seen: What it was asked.
         broken: Connections that the other side closed before the answer was complete.
         port: Where it listens.
@@ -133,9 +133,11 @@ def body_of(turn: Mapping[str, Json], request: Seen) -> bytes:
     if "text" in turn:
         return str(turn["text"]).encode()
     if "size" in turn:
-        return b"[" + b"0," * ((turn["size"] - 3) // 2) + b"0]"
+        count: int = (turn["size"] - 3) // 2
+        return b"[" + b"0," * count + b"0]"
     if "deep" in turn:
-        return b"[" * turn["deep"] + b"]" * turn["deep"]
+        depth: int = turn["deep"]
+        return b"[" * depth + b"]" * depth
     return json.dumps(turn.get("json", {})).encode()
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -99,7 +99,7 @@ class RouterProcess:
         """Give the sum of a metric over all samples that have these labels."""
         _, text = await self.told("/metrics")
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        lines = [line for line in text.splitlines() if line.startswith(f"{name}{{") or line.startswith(f"{name} ")]
+        lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         return sum(float(line.rpartition(" ")[2]) for line in lines if all(each in line for each in wanted))
 
 
@@ -143,6 +143,18 @@ async def _read_log(running: RouterProcess) -> None:
     assert running.process.stdout is not None
     async for line in running.process.stdout:
         running.log.append(line.decode(errors="replace"))
+
+
+async def eventually(what: str, check: Callable[[], Awaitable[bool]], *, seconds: float = PATIENCE) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: It is not within the time.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+    while not await check():
+        assert asyncio.get_running_loop().time() < until, what
+        await asyncio.sleep(0.02)
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.integration.router.backends import backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port, graph
+from tests.integration.router.process import PATIENCE, RouterProcess, eventually, free_port, graph
 
 Json = Any
 
@@ -148,9 +148,11 @@ async def test_a_mirror_counts_what_agrees(running: RouterProcess) -> None:
         await running.serve([graph(nodes, port=port, name="mirrored")])
         for _ in range(3):
             assert await statuses(running.session, port, 1) == {200: 1}
-        async with asyncio.timeout(PATIENCE):
-            while await running.metric("rondo_mirror_disagreements_total", graph="mirrored") < 2:
-                await asyncio.sleep(0.02)
+
+        async def compared() -> bool:
+            return await running.metric("rondo_mirror_disagreements_total", graph="mirrored") == 2
+
+        await eventually("two answers do not agree", compared)
         assert await running.metric("rondo_mirror_agreements_total", graph="mirrored", node="m") == 1
         assert len(one.seen) == len(other.seen) == 3
 

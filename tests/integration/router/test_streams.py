@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.integration.router.backends import Backend, backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port, graph
+from tests.integration.router.process import PATIENCE, RouterProcess, eventually, free_port, graph
 
 Json = Any
 
@@ -153,6 +153,8 @@ async def test_a_client_that_goes_before_the_answer_ends_the_work_too(running: R
 
 async def gone(server: Backend, times: int = 1) -> None:
     """Wait until a server has noticed that nobody waits for its answers."""
-    async with asyncio.timeout(PATIENCE):
-        while server.broken < times:
-            await asyncio.sleep(0.02)
+
+    async def noticed() -> bool:
+        return server.broken >= times
+
+    await eventually("the server notices that nobody waits", noticed)
