@@ -21,6 +21,7 @@ use crate::metrics::{Metrics, OfAttempt};
 use crate::nodes;
 use crate::policy::is_bad;
 use crate::protocol::Operation;
+use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
 
 /// How asking a node ended.
@@ -54,8 +55,9 @@ pub struct Asked {
 
 /// What every request needs.
 pub struct Tools {
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     pub metrics: Metrics,
+    pub telemetry: Option<Telemetry>,
 }
 
 /// The steps of one request, for those who ask for them.
@@ -230,12 +232,22 @@ pub fn ask(call: &Arc<Call>, id: NodeId, question: Question, stream: bool) -> Bo
     Box::pin(ask_node(call, id, question, stream))
 }
 
-async fn ask_node(call: &Arc<Call>, id: NodeId, question: Question, stream: bool) -> Outcome {
+async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, stream: bool) -> Outcome {
     let node = call.served.node(id);
     let begun = Instant::now();
+    let span = match (&call.tools.telemetry, &question.span) {
+        (Some(telemetry), Some(below)) => Some(telemetry.node(node.name.to_string(), below)),
+        _ => None,
+    };
+    question.span.clone_from(&span);
     let outcome = limited(call, node, question, stream && node.response.is_none() && !node.recorded).await;
     let took = begun.elapsed();
     node.state.seconds.observe(took.as_secs_f64());
+    match (span, &outcome) {
+        (None, _) => {}
+        (Some(span), Ok(answer)) => span.answered(answer.status.as_u16()),
+        (Some(span), Err(failure)) => span.failed(failure.kind.word(), &failure.message),
+    }
     if let (true, Ok(answer)) = (node.recorded, &outcome) {
         call.keep(id, answer);
     }

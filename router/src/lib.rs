@@ -22,4 +22,5 @@ pub mod router;
 pub mod server;
 pub mod source;
 pub mod state;
+pub mod telemetry;
 pub mod upstream;

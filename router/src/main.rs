@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use rondo_router::router::Router;
+use rondo_router::telemetry::Telemetry;
 use rondo_router::upstream::Upstream;
 use rondo_router::{admin, source};
 use tokio::net::TcpListener;
@@ -53,7 +54,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let router = Router::new(Upstream::new(arguments.credentials.clone()));
+    let upstream = Arc::new(Upstream::new(arguments.credentials.clone()));
+    let telemetry = Telemetry::from_environment(&upstream)?;
+    let router = Router::new(upstream, telemetry);
     let (drain, draining) = watch::channel(false);
     let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, arguments.admin_port))).await?;
     let served = tokio::spawn(admin::serve(listener, Arc::clone(&router), draining));
@@ -68,6 +71,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     // Kubernetes takes a while to send no more connections to a pod that ends.
     tokio::time::sleep(Duration::from_secs(arguments.linger)).await;
     router.drain(Duration::from_secs(arguments.drain)).await;
+    if let Some(telemetry) = &router.tools.telemetry {
+        // It waits for its own thread, which needs this runtime.
+        tokio::task::block_in_place(|| telemetry.end());
+    }
     ended
 }
 

@@ -11,6 +11,8 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde_json::Value;
 
+use crate::telemetry::Opened;
+
 /// A body in memory. Clones share the bytes and what was parsed of them.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
@@ -51,6 +53,8 @@ pub struct Question {
     pub body: Body,
     /// Whether the client wants the answer as a stream of events.
     pub stream: bool,
+    /// The span of whoever asks, if requests are traced.
+    pub span: Option<Opened>,
 }
 
 /// What a node answers, whatever its status.

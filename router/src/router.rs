@@ -18,6 +18,7 @@ use crate::graph::Served;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::server;
+use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
 
 /// Connections that wait to be taken.
@@ -67,9 +68,9 @@ struct Port {
 
 impl Router {
     /// A router that serves nothing yet.
-    pub fn new(upstream: Upstream) -> Arc<Self> {
+    pub fn new(upstream: Arc<Upstream>, telemetry: Option<Telemetry>) -> Arc<Self> {
         let router = Arc::new(Self {
-            tools: Arc::new(Tools { upstream, metrics: Metrics::default() }),
+            tools: Arc::new(Tools { upstream, metrics: Metrics::default(), telemetry }),
             served: ArcSwap::default(),
             plan: Mutex::default(),
             ports: Mutex::default(),

@@ -209,12 +209,16 @@ async fn run(
     let graph = &served.graphs[index];
     let (operation, stream) = (asked.operation, wants_events(graph, &asked));
     let trail = debug.then(Arc::<Trail>::default);
-    let question = Question { body: asked.body.clone(), stream };
+    let span = tools.telemetry.as_ref().map(|of| of.request(graph.name.to_string(), &asked.headers));
+    let question = Question { body: asked.body.clone(), stream, span: span.clone() };
     let call = Call::new(Arc::clone(served), index, asked, deadline, Arc::clone(tools), trail.clone());
     let outcome = timeout_at(deadline, ask(&call, graph.entry, question, trail.is_none())).await.unwrap_or_else(|_| {
         Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline"))
     });
     let answer = outcome.unwrap_or_else(|failure| failed(graph, &failure));
+    if let Some(span) = span {
+        span.answered(answer.status.as_u16());
+    }
     match trail {
         Some(trail) => traced(&answer, &trail),
         None if stream => as_events(operation, answer),

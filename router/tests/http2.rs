@@ -1,7 +1,10 @@
 //! Graphs answer HTTP/2 without TLS (h2c) on the same port, many requests on one connection.
 
+#![expect(clippy::expect_used, reason = "a test ends where it fails")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +35,7 @@ async fn many_requests_on_one_connection_are_answered() {
     let (target, port) = (backend().await, free_port().await);
     let node = json!({"name": "n", "target": {"url": format!("http://{target}"), "protocol": "JSON"}});
     let graph = json!({"name": "g", "revision": "1", "port": port, "protocol": "JSON", "entry": "n", "timeoutMillis": 5000, "nodes": [node]});
-    let router = Router::new(Upstream::new(PathBuf::new()));
+    let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
     router.take(json!({"revision": "1", "graphs": [graph]}).to_string().as_bytes());
     assert_eq!(router.reports().borrow().revision, "1");
 

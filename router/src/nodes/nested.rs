@@ -32,7 +32,7 @@ pub async fn ask(
     let trail = call.trail.clone();
     let within = Call::new(Arc::clone(&call.served), graph, asked, deadline, Arc::clone(&call.tools), trail);
     let direct = outer == inner.protocol;
-    let next = Question { body, stream: question.stream && direct };
+    let next = Question { body, stream: question.stream && direct, span: question.span.clone() };
     let outcome = timeout_at(deadline, ask_node(&within, entry, next, stream && direct)).await;
     let mut answer = outcome
         .map_err(|_| bad(FailureKind::Timeout, format!("graph {} did not answer in its time", inner.name)))??;

@@ -73,7 +73,7 @@ fn prepare(
     let mut request = Request::new(Full::new(body.bytes().clone()));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.map_err(|error| bad(error.to_string()))?;
-    fill(call, node, target, request.headers_mut())?;
+    fill(call, node, target, question, request.headers_mut())?;
     Ok(request)
 }
 
@@ -95,7 +95,7 @@ fn for_openai(body: &Body, target: &Target, wanted: bool, stream: bool) -> Resul
 }
 
 /// Writes the headers of a request: few, and each by name.
-fn fill(call: &Call, node: &Node, target: &Target, into: &mut HeaderMap) -> Result<(), Failure> {
+fn fill(call: &Call, node: &Node, target: &Target, question: &Question, into: &mut HeaderMap) -> Result<(), Failure> {
     into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let asked = &call.asked.headers;
@@ -103,6 +103,9 @@ fn fill(call: &Call, node: &Node, target: &Target, into: &mut HeaderMap) -> Resu
         for value in asked.get_all(name) {
             into.append(name.clone(), value.clone());
         }
+    }
+    if let Some(span) = &question.span {
+        span.write(into);
     }
     into.insert(TIMEOUT, HeaderValue::from(u64::try_from(call.left().as_millis()).unwrap_or(u64::MAX)));
     into.insert(HOPS, HeaderValue::from(call.asked.hops + 1));
