@@ -106,6 +106,7 @@ def _values(images: list[Built]) -> list[str]:
     tags = {image.name: image.tags[0] for image in images}
     return [
         f"--set=image.tag={tags['rondo-operator'].partition(':')[2]}",
+        f"--set=router.image.tag={tags['rondo-router'].partition(':')[2]}",
         f"--set=runtimes.sklearn.image={tags['rondo-sklearn']}",
         "--set=artifacts.size=1Gi",
     ]

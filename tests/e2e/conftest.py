@@ -103,6 +103,8 @@ def install(kubectl: Kubectl, tags: dict[str, str]) -> None:
     """Install the chart and wait until the operator is ready."""
     values = [
         f"image.tag={tags['rondo-operator'].partition(':')[2]}",
+        f"router.image.tag={tags['rondo-router'].partition(':')[2]}",
+        "router.replicas=1",
         f"runtimes.sklearn.image={tags['rondo-sklearn']}",
         "artifacts.size=1Gi",
     ]

@@ -174,7 +174,10 @@ def _item(node: yaml.Node, index: str) -> tuple[yaml.Node, yaml.Node] | None:
 
 
 def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[Flaw]:
-    """Find keys that stand twice in a mapping: all but the last would be lost without a word."""
+    """Find keys that stand twice in a mapping: all but the last would be lost without a word.
+
+    What a merge key (`<<`) brought stands in the mapping by now, and may be put over: it was written elsewhere.
+    """
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _repeated(item, f"{path}[{index}]")
@@ -182,6 +185,8 @@ def _repeated(node: yaml.Node | None, path: str = "") -> Iterator[Flaw]:
         seen: dict[Any, int] = {}
         for key, value in node.value:
             where = f"{path}.{key.value}".removeprefix(".")
+            if not node.start_mark.index <= key.start_mark.index < node.end_mark.index:
+                continue
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 yield Flaw(key.start_mark.line + 1, f"{where}: stands here again, first in line {seen[key.value]}")
             seen.setdefault(key.value, key.start_mark.line + 1)

@@ -74,6 +74,7 @@ def test_items_of_a_list_are_objects() -> None:
 FLAWS = {
     "a key twice": ("a:\n  b: 1\n  b: 2\n", [(3, "a.b: stands here again, first in line 2")]),
     "a key twice in an item": ("a:\n- {b: 1, b: 2}\n", [(2, "a[0].b: stands here again, first in line 2")]),
+    "a merged key put over": ("a: &a {b: 1, c: 2}\nd:\n  <<: *a\n  b: 2\n", []),
     "a key that YAML takes for a boolean": ("on: 1\n", [(1, 'the key on is read as true or false: write "on"')]),
     "a quoted one is text": ('"on": 1\n', []),
     "the same key in two items": ("- {b: 1}\n- {b: 1}\n", []),

@@ -1,0 +1,1 @@
+"""The router beside its peers: KServe's own, and nginx as the limit."""

@@ -1,0 +1,167 @@
+"""Graphs of real models in real pods: the examples, a member that is lost, and a router that is rolled under load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Kubectl, eventually
+from tests.e2e.test_digits import EXAMPLE as DIGITS
+from tests.e2e.test_digits import condition, forwarded
+from tests.e2e.test_examples import EXAMPLES, ended
+
+pytestmark = pytest.mark.e2e
+
+LOAD = """
+import collections, json, sys, threading, time, urllib.request
+
+def ask(seen, end):
+    while time.monotonic() < end:
+        call = urllib.request.Request(sys.argv[1], b'{"query": "exceptions"}', {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(call, timeout=10) as answer:
+                seen[answer.status] += len(json.load(answer)["passages"]) == 3
+        except Exception as error:
+            seen[repr(error)] += 1
+
+seen, end = collections.Counter(), time.monotonic() + float(sys.argv[2])
+threads = [threading.Thread(target=ask, args=(seen, end)) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(json.dumps(seen))
+"""
+"""Asks a graph from four threads, each request by a connection of its own, and counts what came."""
+
+
+def post(url: str, body: dict[str, Any], **headers: str) -> Any:
+    """Send JSON, and give the open answer."""
+    every = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), every), timeout=30)
+
+
+def steps(url: str, body: dict[str, Any], **headers: str) -> list[str]:
+    """Ask with the debug header, and give the nodes that were asked."""
+    with post(url, body, x_rondo_debug="true", **headers) as answer:
+        return [step["node"] for step in json.load(answer)["steps"]]
+
+
+def until_ready(kubectl: Kubectl, graph: str) -> None:
+    eventually(
+        f"{graph} is Ready",
+        lambda: condition(kubectl, "modelgraph", graph, "Ready").get("status") == "True",
+        within=120,
+    )
+
+
+def follow(kubectl: Kubectl, example: str, run: str) -> dict[str, Any]:
+    """Apply an example, and give the status of its run, which succeeds."""
+    kubectl("apply", "--kustomize", str(EXAMPLES / example))
+    status = ended(kubectl, run, within=240)
+    assert condition(kubectl, "pipelinerun", run, "Succeeded")["status"] == "True", status["message"]
+    return status
+
+
+def scale(kubectl: Kubectl, model: str, replicas: int) -> None:
+    kubectl("scale", "modeldeployment", model, f"--replicas={replicas}")
+
+
+def test_three_models_vote_and_one_may_be_away(team: Kubectl) -> None:
+    follow(team, "ensemble", "ensemble-1")
+    until_ready(team, "digits-vote")
+    shown = team("get", "modelgraph", "digits-vote", "--no-headers").split()
+    assert shown[:4] == ["digits-vote", "True", "Ready", "4/4"]
+    request = json.loads((DIGITS / "request.json").read_text())
+    predict = [sys.executable, str(DIGITS / "predict.py"), "--model=any"]
+    with forwarded(team, "digits-vote") as url:
+        told = subprocess.run([*predict, url], capture_output=True, text=True, check=True)
+        assert "10 of 10 right" in told.stdout
+        scale(team, "digits-forest", 0)
+        degraded = eventually("the graph tells", lambda: condition(team, "modelgraph", "digits-vote", "Degraded"))
+        assert "forest" in degraded["message"]
+        assert condition(team, "modelgraph", "digits-vote", "Ready")["status"] == "True"
+        told = subprocess.run([*predict, url], capture_output=True, text=True, check=True)
+        assert "10 of 10 right" in told.stdout
+    scale(team, "digits-forest", 1)
+    until_ready(team, "digits-ab")
+    with forwarded(team, "digits-ab") as url:
+        ways = [steps(f"{url}/v2/models/any/infer", request, x_user=f"user-{number % 40}") for number in range(80)]
+    assert ways[:40] == ways[40:], "each user goes the same way again"
+    shares = Counter("neighbors" if "neighbors" in way else "forest" for way in ways)
+    assert 0 < shares["neighbors"] < shares["forest"]
+    eventually("the shadows were compared", lambda: agreements(team) >= 75)
+
+
+def agreements(kubectl: Kubectl) -> float:
+    """Give how often the shadow of the A/B test gave the same answer, of all routers."""
+    total = 0.0
+    for pod in kubectl.items("pods", "--selector=rondo.dev/router"):
+        path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod['metadata']['name']}:9900/proxy/metrics"
+        for line in kubectl("get", "--raw", path).splitlines():
+            if line.startswith("rondo_mirror_agreements_total"):
+                total += float(line.rsplit(" ", 1)[1])
+    return total
+
+
+def test_an_answer_streams_and_another_model_takes_over(team: Kubectl) -> None:
+    follow(team, "assistant", "assistant-1")
+    until_ready(team, "assistant")
+    streaming = {node["name"]: node.get("streaming") for node in team.get("modelgraph", "assistant")["status"]["nodes"]}
+    assert streaming["small"] == streaming["big"] == "Passthrough"
+    question = {"messages": [{"role": "user", "content": "What is an exception"}], "seed": 7, "stream": True}
+    with forwarded(team, "assistant") as url:
+        first = chunks(url, question)
+        assert {chunk["model"] for chunk in first} == {"1-words"}
+        assert len(first) > 2
+        scale(team, "small-lm", 0)
+        eventually("the graph tells", lambda: condition(team, "modelgraph", "assistant", "Degraded"))
+        assert {chunk["model"] for chunk in chunks(url, question)} == {"3-words"}
+        scale(team, "big-lm", 0)
+        eventually(
+            "nothing is left",
+            lambda: condition(team, "modelgraph", "assistant", "Ready").get("status") == "False",
+        )
+        message = team.get("modelgraph", "assistant")["status"]["message"]
+        assert "small" in message
+        assert "big" in message
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            chunks(url, question)
+        assert refused.value.code in {502, 503}
+
+
+def chunks(url: str, question: dict[str, Any]) -> list[dict[str, Any]]:
+    """Ask for events, and give what they say, up to the mark of their end."""
+    with post(f"{url}/v1/chat/completions", question) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = [line[6:].strip() for line in answer if line.startswith(b"data: ")]
+    assert events[-1] == b"[DONE]"
+    return [json.loads(event) for event in events[:-1]]
+
+
+def test_passages_are_retrieved_and_reranked_while_the_router_is_rolled(team: Kubectl) -> None:
+    follow(team, "retrieve", "retrieve-1")
+    until_ready(team, "help")
+    with forwarded(team, "help") as url:
+        asked = {"query": "How is an exception raised?"}
+        with post(url, asked) as answer:
+            found = json.load(answer)["passages"]
+        assert len(found) == 3
+        assert any("raise" in passage["topic"] or "exception" in passage["text"] for passage in found)
+        with post(url, asked, x_rondo_debug="true") as answer:
+            assert [step["node"] for step in json.load(answer)["steps"]][:2] == ["retrieve", "rerank"]
+    image = team.get("deployment", "retriever")["spec"]["template"]["spec"]["containers"][0]["image"]
+    address = team.get("modelgraph", "help")["status"]["url"]
+    start = ["run", "load", f"--image={image}", "--restart=Never", "--command", "--"]
+    team(*start, "python3", "-c", LOAD, address, "20")
+    eventually("it asks", lambda: team.get("pod", "load").get("status", {}).get("phase") == "Running")
+    team("rollout", "restart", "deployment/rondo-router")
+    team("rollout", "status", "deployment/rondo-router", "--timeout=60s")
+    eventually("it has asked", lambda: team.get("pod", "load")["status"]["phase"] == "Succeeded")
+    seen = json.loads(team("logs", "load"))
+    assert list(seen) == ["200"], seen
+    assert seen["200"] > 100
