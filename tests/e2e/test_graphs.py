@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter
 from typing import Any
@@ -42,7 +43,8 @@ print(json.dumps(seen))
 def post(url: str, body: dict[str, Any], **headers: str) -> Any:
     """Send JSON, and give the open answer."""
     every = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), every), timeout=30)
+    call = urllib.request.Request(url, json.dumps(body).encode(), every)  # noqa: S310 (a forwarded port)
+    return urllib.request.urlopen(call, timeout=30)  # noqa: S310
 
 
 def steps(url: str, body: dict[str, Any], **headers: str) -> list[str]:
@@ -153,7 +155,7 @@ def test_passages_are_retrieved_and_reranked_while_the_router_is_rolled(team: Ku
         assert len(found) == 3
         assert any("raise" in passage["topic"] or "exception" in passage["text"] for passage in found)
         with post(url, asked, x_rondo_debug="true") as answer:
-            assert [step["node"] for step in json.load(answer)["steps"]][:2] == ["retrieve", "rerank"]
+            assert {step["node"] for step in json.load(answer)["steps"]} == {"search", "retrieve", "rerank"}
     image = team.get("deployment", "retriever")["spec"]["template"]["spec"]["containers"][0]["image"]
     address = team.get("modelgraph", "help")["status"]["url"]
     start = ["run", "load", f"--image={image}", "--restart=Never", "--command", "--"]

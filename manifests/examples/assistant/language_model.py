@@ -7,8 +7,6 @@
 The small model looks back one word, the big one three. Needs FastAPI and uvicorn to serve, nothing to train.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

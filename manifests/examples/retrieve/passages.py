@@ -9,8 +9,6 @@ Words are weighed by TF-IDF; meaning is the passage's place in the 100 main dire
 analysis). Needs scikit-learn, FastAPI and uvicorn; serves on port 8080.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

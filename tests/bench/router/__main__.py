@@ -27,8 +27,10 @@ from tests.bench.router.servers import Backend, kserve, nginx, rondo
 
 CONNECTIONS: Final = (1, 32, 256)
 PREDICT: Final = "/v1/models/m:predict"
-TWO: Final = [{"name": "both", "sequence": ["a", "b"]}, {"name": "a"}, {"name": "b"}]
-THREE: Final = [{"name": "all", "parallel": {"nodes": ["a", "b", "c"]}}, {"name": "a"}, {"name": "b"}, {"name": "c"}]
+TWO: Final[list[dict[str, Any]]] = [{"name": "both", "sequence": ["a", "b"]}, {"name": "a"}, {"name": "b"}]
+THREE: Final[list[dict[str, Any]]] = [
+    {"name": "all", "parallel": {"nodes": ["a", "b", "c"]}}, {"name": "a"}, {"name": "b"}, {"name": "c"},
+]  # fmt: skip
 
 Started = AbstractContextManager[tuple[int, int]]
 Numbers = dict[tuple[str, int], Load]
@@ -67,12 +69,14 @@ def measure(programs: Programs, rounds: int, seconds: int, say: Callable[[str], 
 
 
 def _median(loads: list[Load]) -> Load:
-    return Load(*(statistics.median(getattr(each, field.name) for each in loads) for field in fields(Load)))  # type: ignore[arg-type]
+    return Load(*(statistics.median(getattr(each, field.name) for each in loads) for field in fields(Load)))
 
 
 def tables(numbers: Numbers) -> Iterator[Table]:
     """Give the numbers, and what they are beside KServe's."""
-    table = Table("", "connections", "req/s", "p50, ms", "p99, ms", "CPU µs/req", "peak, MiB", "failed", title="Routers")
+    table = Table(
+        "", "connections", "req/s", "p50, ms", "p99, ms", "CPU µs/req", "peak, MiB", "failed", title="Routers"
+    )
     for (name, connections), each in numbers.items():
         shown = f"{each.rate:,.0f}", f"{each.p50 * 1e3:.2f}", f"{each.p99 * 1e3:.2f}", f"{each.cpu * 1e6:.0f}"
         table.add_row(name, str(connections), *shown, f"{each.peak:.0f}", f"{each.failed:.0f}")

@@ -88,5 +88,4 @@ def _found(pattern: str, text: str, default: str | None = None) -> str:
 
 
 def _seconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(\D+)", text).groups()  # type: ignore[union-attr] (wrk's form)
-    return float(number) * UNITS[unit]
+    return float(_found(r"^([\d.]+)", text)) * UNITS[_found(r"(\D+)$", text)]
