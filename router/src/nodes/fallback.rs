@@ -23,7 +23,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Qu
         let outcome = ask_node(call, choice.node, question.clone(), stream && choice.accept.is_none()).await;
         let why = match &outcome {
             Ok(answer) if !is_final(answer) => format!("{name}: status {}", answer.status.as_u16()),
-            Ok(answer) => match accepted(call, choice, answer) {
+            Ok(answer) => match accepted(call, node, choice, answer) {
                 Ok(()) => return outcome,
                 Err(why) => format!("{name}: {why}"),
             },
@@ -55,12 +55,15 @@ fn next_may_do_better(kind: FailureKind) -> bool {
     !matches!(kind, FailureKind::BadRequest | FailureKind::Deadline | FailureKind::Loop)
 }
 
-fn accepted(call: &Call, choice: &Choice, answer: &Answer) -> Result<(), String> {
+fn accepted(call: &Call, node: &Node, choice: &Choice, answer: &Answer) -> Result<(), String> {
     let Some(accept) = choice.accept.as_ref().filter(|_| answer.is_success()) else { return Ok(()) };
     match accept.evaluate_bool(&Names::of(call).with("response", seen(answer))) {
         Ok(true) => Ok(()),
         Ok(false) => Err("its answer was not accepted".to_owned()),
-        Err(error) => Err(format!("whether to accept its answer cannot be told: {error}")),
+        Err(error) => {
+            call.tools.metrics.expression_errors.get_or_create(&node.state.labels).inc();
+            Err(format!("whether to accept its answer cannot be told: {error}"))
+        }
     }
 }
 

@@ -70,7 +70,8 @@ fn compare(call: &Call, id: NodeId, primary: &Kept, answer: &Answer) {
     let Some(compare) = &mirror.compare else { return };
     let names = Names::of(call).with("primary", primary.seen()).with("shadow", shadow.seen());
     let agree = compare.evaluate_bool(&names).unwrap_or_else(|error| {
-        tracing::warn!(node = %node.name, "mirror.compare: {error}");
+        tracing::debug!(node = %node.name, "mirror.compare: {error}");
+        call.tools.metrics.expression_errors.get_or_create(&node.state.labels).inc();
         false
     });
     let metrics = &call.tools.metrics;

@@ -9,16 +9,20 @@ use crate::message::{Failure, FailureKind, Question};
 /// Asks the node of the first case that holds.
 ///
 /// # Errors
-/// No case holds, or an expression has no value.
+/// No case holds. One whose expression has no value, such as for a field that the request has not, does not hold.
 pub async fn ask(call: &Arc<Call>, node: &Node, cases: &[Case], question: Question, stream: bool) -> Outcome {
     let names = Names::of(call);
+    let mut errors = Vec::new();
     for (position, case) in cases.iter().enumerate() {
-        let holds = case.when.as_ref().map_or(Ok(true), |when| when.evaluate_bool(&names)).map_err(|error| {
-            Failure::new(FailureKind::Mapping, &node.name, format!("switch[{position}].when: {error}"))
-        })?;
-        if holds {
-            return ask_node(call, case.node, question, stream).await;
+        match case.when.as_ref().map_or(Ok(true), |when| when.evaluate_bool(&names)) {
+            Ok(true) => return ask_node(call, case.node, question, stream).await,
+            Ok(false) => {}
+            Err(error) => {
+                call.tools.metrics.expression_errors.get_or_create(&node.state.labels).inc();
+                errors.push(format!("; switch[{position}].when: {error}"));
+            }
         }
     }
-    Err(Failure::new(FailureKind::NoCase, &node.name, "no case of the switch holds for this request"))
+    let words = format!("no case of the switch holds for this request{}", errors.concat());
+    Err(Failure::new(FailureKind::NoCase, &node.name, words))
 }
