@@ -23,6 +23,8 @@ from typing import Any
 
 WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[0-9]+|[.,:;!?()]")
 END = "."
+SHORTEST = 5
+"""Words of an answer, unless fewer are asked for."""
 Model = dict[tuple[str, ...], dict[str, int]]
 
 
@@ -44,13 +46,13 @@ def write(model: Model, length: int, prompt: str, *, limit: int, seed: int | Non
     """Go on after a prompt, word by word, until a sentence ends or there are `limit` words."""
     chance = random.Random(seed)  # noqa: S311 (words, not keys)
     words = words_of(prompt)
-    for _ in range(limit):
+    for written in range(1, limit + 1):
         context = next(c for back in range(length, -1, -1) if (c := tuple(words[-back:] if back else ())) in model)
         found = model[context]
         word = chance.choices(list(found), weights=list(found.values()))[0]
         words.append(word)
         yield word if word in ".,:;!?)" else f" {word}"
-        if word == END:
+        if word == END and written >= SHORTEST:
             return
 
 
