@@ -8,6 +8,7 @@ those of another machine.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -16,36 +17,35 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.router.faults import fault_table, measure_faults
 from tests.bench.router.load import Load, load
 from tests.bench.router.programs import Programs, find
-from tests.bench.router.servers import Backend, kserve, nginx, rondo
+from tests.bench.router.servers import POLICIES, Backend, kserve, nginx, rondo, target
 
 CONNECTIONS: Final = (1, 32, 256)
 PREDICT: Final = "/v1/models/m:predict"
-TWO: Final[list[dict[str, Any]]] = [{"name": "both", "sequence": ["a", "b"]}, {"name": "a"}, {"name": "b"}]
-THREE: Final[list[dict[str, Any]]] = [
-    {"name": "all", "parallel": {"nodes": ["a", "b", "c"]}}, {"name": "a"}, {"name": "b"}, {"name": "c"},
-]  # fmt: skip
-
 Started = AbstractContextManager[tuple[int, int]]
 Numbers = dict[tuple[str, int], Load]
 
 
 def subjects(programs: Programs, backend: Backend) -> dict[str, Callable[[], Started]]:
     """Give what is measured, by name: each starts its process and gives port and pid."""
+    a, b, c = (target(name, backend.direct, **POLICIES) for name in "abc")
+    two = [{"name": "both", "sequence": ["a", "b"]}, a, b]
+    three = [{"name": "all", "parallel": {"nodes": ["a", "b", "c"]}}, a, b, c]
     return {
         "nginx": lambda: _there(backend.direct, backend.pid),
         "nginx as a proxy": lambda: _there(backend.proxy, backend.pid),
-        "passthrough: Rondo": lambda: rondo(programs, backend, [{"name": "a"}]),
-        "sequence of 2: Rondo": lambda: rondo(programs, backend, TWO),
-        "sequence of 2: KServe": lambda: kserve(programs, backend, "Sequence", 2),
-        "ensemble of 3: Rondo": lambda: rondo(programs, backend, THREE),
-        "ensemble of 3: KServe": lambda: kserve(programs, backend, "Ensemble", 3),
+        "passthrough: Rondo": lambda: rondo(programs, [a]),
+        "sequence of 2: Rondo": lambda: rondo(programs, two),
+        "sequence of 2: KServe": lambda: kserve(programs, backend.direct, "Sequence", 2),
+        "ensemble of 3: Rondo": lambda: rondo(programs, three),
+        "ensemble of 3: KServe": lambda: kserve(programs, backend.direct, "Ensemble", 3),
     }
 
 
@@ -101,11 +101,16 @@ def main() -> None:
     given = parser.parse_args()
     console = Console(width=130)
     console.print(f"{os.cpu_count()} cores, shared by nginx, wrk and the router")
-    numbers = measure(find(), given.rounds, given.seconds, console.print)
+    programs = find()
+    numbers = measure(programs, given.rounds, given.seconds, console.print)
     for table in tables(numbers):
         console.print(table)
+    console.print("faults ...")
+    faults = asyncio.run(measure_faults(programs))
+    console.print(fault_table(faults))
     if given.json is not None:
-        data: list[Any] = [{"name": name, "connections": c, **asdict(each)} for (name, c), each in numbers.items()]
+        loads = [{"name": name, "connections": c, **asdict(each)} for (name, c), each in numbers.items()]
+        data = {"loads": loads, "faults": [asdict(each) for each in faults]}
         given.json.write_text(json.dumps(data, indent=1) + "\n")
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,30 +80,28 @@ http {{
 
 
 @contextmanager
-def rondo(programs: Programs, backend: Backend, nodes: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+def rondo(programs: Programs, nodes: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
     """Run Rondo's router with one graph; give its port and process."""
     port = free_port()
     graph = {"name": "g", "revision": "1", "port": port, "protocol": "KServeV1", "entry": nodes[0]["name"]}
     limits = {"timeoutMillis": 10_000, "limits": {"body": 1 << 20, "inFlight": 10_000}}
-    targets = [_with_target(node, backend) for node in nodes]
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder, "plan.json")
-        plan.write_text(json.dumps({"revision": "1", "graphs": [{**graph, **limits, "nodes": targets}]}))
+        plan.write_text(json.dumps({"revision": "1", "graphs": [{**graph, **limits, "nodes": nodes}]}))
         command = [str(programs.rondo), "--plan", str(plan), "--admin-port", str(free_port()), "--linger", "0"]
         with _running(command, port) as process:
             yield port, process.pid
 
 
-def _with_target(node: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
-    if len(node) > 1:
-        return dict(node)
-    return {**node, "target": {"url": f"http://127.0.0.1:{backend.direct}", "protocol": "KServeV1"}, **POLICIES}
+def target(name: str, port: int, **policies: Any) -> dict[str, Any]:
+    """Give a node that asks a server on this machine."""
+    return {"name": name, "target": {"url": f"http://127.0.0.1:{port}", "protocol": "KServeV1"}, **policies}
 
 
 @contextmanager
-def kserve(programs: Programs, backend: Backend, kind: str, steps: int) -> Iterator[tuple[int, int]]:
-    """Run KServe's router with one graph of so many steps; give its port and process."""
-    url = f"http://127.0.0.1:{backend.direct}/v1/models/m:predict"
+def kserve(programs: Programs, port: int, kind: str, steps: int) -> Iterator[tuple[int, int]]:
+    """Run KServe's router with one graph of so many steps to one server; give its port and process."""
+    url = f"http://127.0.0.1:{port}/v1/models/m:predict"
     listed = [{"serviceUrl": url, "name": f"step{number}"} for number in range(steps)]
     graph = {"nodes": {"root": {"routerType": kind, "steps": listed}}}
     with _running([str(programs.kserve), "--graph-json", json.dumps(graph)], KSERVE_PORT) as process:
