@@ -107,7 +107,10 @@ class _Deploying:
 
     def fail(self, reason: str, words: str, *, state: StageState = StageState.FAILED) -> Step:
         """End the stage, at once or after a rollback of what it has set."""
-        before = self.previous.get("spec")
+        before, large = self.previous.get("spec"), self.previous.get("notRecorded")
+        if large is not None and self.deploy.on_failure is not DeployFailure.KEEP:
+            limit = f"what the fields were has {large} bytes, of which at most {PREVIOUS_LIMIT} are recorded"
+            return self.end(reason, f"{words}; not rolled back: {limit}", state=state)
         if self.deploy.on_failure is DeployFailure.KEEP or before is None or before == self.spec:
             return self.end(reason, words, state=state)
         why = {"state": state.value, "reason": reason, "message": words}
@@ -209,8 +212,9 @@ def _record(look: _Deploying, target: Object | None) -> dict[str, Any]:
         return {"created": True}
     created = {"created": True} if _annotation(target, CREATED_BY) == _creator(look.view) else {}
     before = _part(look.spec, target.get("spec", {}))
-    if len(json.dumps(before).encode()) > PREVIOUS_LIMIT:
-        return created
+    size = len(json.dumps(before).encode())
+    if size > PREVIOUS_LIMIT:
+        return {**created, "notRecorded": size}
     return {**created, "spec": before}
 
 

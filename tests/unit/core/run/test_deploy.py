@@ -8,6 +8,7 @@ import pytest
 
 from rondo.core.plan import Ref
 from rondo.core.resources import MODEL_DEPLOYMENT, MODEL_GRAPH, PIPELINE_RUN
+from rondo.core.run import deploy_stage
 from rondo.core.run.deploy_stage import CREATED_BY, DEPLOYED_BY, PIPELINE
 from tests.unit.core.builders import deploy, pipeline, run
 from tests.unit.core.cluster import NAMESPACE, Cluster, Operator
@@ -60,6 +61,21 @@ def test_a_stalled_target_gets_its_former_values_back(cluster: Cluster, operator
     assert stage["message"] == "ModelDeployment model: cannot pull; rolled back to what it was before"
     assert "previous" not in stage
     assert condition_of(cluster, "Succeeded")["status"] == "False"
+
+
+def test_former_values_that_are_too_large_to_record_are_not_rolled_back_and_that_is_told(
+    cluster: Cluster, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy_stage, "PREVIOUS_LIMIT", 40)
+    existing(cluster)
+    release(cluster, operator)
+    report(cluster, operator, "Stalled")
+    assert cluster.objects[REF]["spec"]["model"]["uri"] == "pvc://models/2"
+    message = stage_of(cluster, "release")["message"]
+    assert message == (
+        "ModelDeployment model: cannot pull; not rolled back: what the fields were has 74 bytes, of which at most 40 "
+        "are recorded"
+    )
 
 
 def test_a_timeout_rolls_back_too(cluster: Cluster, operator: Operator) -> None:
