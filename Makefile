@@ -69,11 +69,12 @@ lint: setup ## Style, types and layers
 .PHONY: unit
 unit: setup ## Unit tests: no cluster
 	cargo test $(ROUTER)
-	$(BIN)/pytest tests/unit --cov --cov-report=term:skip-covered
+	$(BIN)/pytest tests/unit -n 2 --cov --cov-report=term:skip-covered
 
 .PHONY: integration
 integration: setup control-plane ## Tests against a real API server
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/integration -n 2 --dist loadfile --ignore tests/integration/system
+	$(BIN)/pytest tests/integration/system
 
 .PHONY: localcluster
 localcluster: setup control-plane ## Tests of the cluster that runs where no Docker engine answers
@@ -89,6 +90,7 @@ test: lint verify unit integration localcluster e2e ## Everything that CI checks
 .PHONY: bench
 bench: setup control-plane ## Speed and memory, as tables
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.router
 
 # For people -----------------------------------------------------------------------------------------------------------
 
