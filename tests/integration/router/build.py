@@ -1,4 +1,4 @@
-"""Builds the router with cargo, in a folder that all checkouts share; what was built of the same sources is taken again."""
+"""Builds the router with cargo, in a folder that all checkouts share; the same sources are built once."""
 
 from __future__ import annotations
 
