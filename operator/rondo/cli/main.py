@@ -21,6 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+importer = typer.Typer(help="Translate manifests of other tools.", no_args_is_help=True)
+app.add_typer(importer, name="import")
+
 Target = Annotated[
     str | None,
     typer.Argument(
@@ -68,6 +71,32 @@ def lint(files: Files) -> None:
         typer.echo(finding)
     typer.echo(report.summary, err=True)
     raise typer.Exit(FAILED if report.findings else 0)
+
+
+@importer.command("kserve")
+def import_kserve(
+    files: Files,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write a file each into this folder.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Take notes for errors.")] = False,  # noqa: FBT002 - typer's way
+) -> None:
+    """Translate InferenceGraphs and InferenceServices of KServe.
+
+    The manifests come on standard output. What differs stands in them as comments, and on standard error.
+
+    Exit code: 0 all is translated, 1 something cannot be expressed, 2 a file cannot be read or written.
+    """
+    from rondo.cli import kserve  # noqa: PLC0415
+
+    result = kserve.convert(files)
+    if out is None:
+        typer.echo("---\n".join(document.text for document in result.documents), nl=False)
+    else:
+        kserve.write(result.documents, out)
+    for line in (*result.notes, *result.remarks, *result.errors, result.summary):
+        typer.echo(line, err=True)
+    raise typer.Exit(FAILED if result.errors or (strict and result.notes) else 0)
 
 
 @app.command()
