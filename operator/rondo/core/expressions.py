@@ -30,6 +30,9 @@ KEYWORDS: Final = frozenset({
 })  # fmt: skip
 """Words that CEL keeps for itself: no stage may be called so."""
 
+TYPES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"})
+"""Names that the language itself has, as in `type(x) == list`; the router knows the same."""
+
 _STRING: Final = re.compile(
     r"""[rRbB]{0,2}('''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""", re.DOTALL
 )

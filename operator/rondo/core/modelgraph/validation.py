@@ -109,7 +109,8 @@ def _why_wrong(expression: scope.Expression, topology: Topology) -> str:
         program = expressions.compile_expression(expression.text)
     except expressions.ExpressionError as error:
         return str(error)
-    unknown = sorted({*program.variables()} - {*expression.variables} - expressions.bound_in(expression.text))
+    known = {*expression.variables} | expressions.bound_in(expression.text) | expressions.TYPES
+    unknown = sorted({*program.variables()} - known)
     if unknown:
         return f"there is no {unknown[0]} here, only {', '.join(expression.variables)}"
     for name in sorted(scope.nodes_in(expression.text)):
