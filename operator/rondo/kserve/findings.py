@@ -63,5 +63,7 @@ class Report:
         self.notes.append(Note(path, message, document, place))
 
     def problem(self, path: str, message: str) -> None:
-        """Add what cannot be expressed."""
-        self.problems.append(Problem(path, message))
+        """Add what cannot be expressed, once."""
+        found = Problem(path, message)
+        if found not in self.problems:
+            self.problems.append(found)

@@ -14,6 +14,8 @@ from rondo.kserve.service import describe_service, import_service
 from rondo.kserve.services import Service
 
 GROUP: Final = "serving.kserve.io"
+_FORMER: Final = "serving.kubeflow.org"
+"""KServe's group when it was KFServing."""
 
 _GRAPH: Final = (f"{GROUP}/v1alpha1", "InferenceGraph")
 _SERVICE: Final = (f"{GROUP}/v1beta1", "InferenceService")
@@ -54,7 +56,7 @@ def _import(content: Json, services: Mapping[str, Service]) -> Imported | None:
             return import_service(content)
     except ShapeError as error:
         return Imported(problems=(error.problem,))
-    if type_[0].partition("/")[0] != GROUP:
+    if type_[0].partition("/")[0] not in {GROUP, _FORMER}:
         return None
     known = " and ".join(f"{kind} of {version}" for version, kind in (_GRAPH, _SERVICE))
     return Imported(problems=(Problem("kind", f"{type_[1]} of {type_[0]} is not translated, only {known}"),))

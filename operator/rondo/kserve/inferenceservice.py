@@ -22,6 +22,12 @@ FRAMEWORKS: Final = (
 MAIN: Final = "kserve-container"
 """The container that serves."""
 
+_BESIDE: Final = "transformer-container"
+"""A transformer in the same pod: requests come to it first."""
+
+_PORT: Final = 8080
+"""Where KServe expects a container to listen that names no port."""
+
 _PROTOCOLS: Final = {"": Protocol.KSERVE_V1, "v1": Protocol.KSERVE_V1, "v2": Protocol.OPEN_INFERENCE}
 _STORAGE: Final = "STORAGE_URI"
 _PROTOCOL: Final = "PROTOCOL"
@@ -69,10 +75,24 @@ class Custom:
     @property
     def model_name(self) -> str:
         """What the model is called in requests, if an argument says so."""
+        return self.argument("--model_name")
+
+    @property
+    def port(self) -> int:
+        """Where it answers."""
+        for port in self.main.get("ports") or ():
+            number = port.get("containerPort") if isinstance(port, dict) else None
+            if isinstance(number, int):
+                return number
+        told = self.argument("--http_port")
+        return int(told) if told.isdecimal() else _PORT
+
+    def argument(self, name: str) -> str:
+        """Give the value of an argument, `--name value` or `--name=value`; empty if it is not there."""
         args = [str(argument) for argument in self.main.get("args") or ()]
         for index, argument in enumerate(args):
-            name, _, value = argument.partition("=")
-            if name == "--model_name":
+            given, _, value = argument.partition("=")
+            if given == name:
                 return value or "".join(args[index + 1 : index + 2])
         return ""
 
@@ -85,16 +105,16 @@ def read_model(component: Fields, report: Report) -> Model | None:
     fields = component.part(name)
     if fields is None:
         return None
-    format_ = fields.part("modelFormat") if name == "model" else None
-    called = name if format_ is None else format_.text("name")
-    if name == "model" and not called:
-        report.problem(fields.at("modelFormat.name"), "there is no format of the model")
+    written = fields.part("modelFormat") if name == "model" else Fields({"name": name}, fields.path)
+    called = "" if written is None else written.text("name")
+    if not called:
+        report.problem(f"{fields.at('modelFormat')}.name", "there is no format of the model")
     return Model(
         fields=fields,
         format=called,
         runtime=fields.text("runtime"),
         uri=fields.text("storageUri"),
-        protocol=_protocol(fields.text("protocolVersion"), fields.at("protocolVersion"), report),
+        protocol=read_protocol(fields.text("protocolVersion"), fields.at("protocolVersion"), report),
     )
 
 
@@ -110,7 +130,8 @@ def read_custom(component: Fields, report: Report) -> Custom | None:
                 raise ShapeError(f"{path}[{index}].{field}", "a list", each[field])
     if not containers:
         return None
-    index = next((index for index, each in enumerate(containers) if each.get("name") == MAIN), 0)
+    names = [each.get("name") for each in containers]
+    index = next((names.index(name) for name in (_BESIDE, MAIN) if name in names), 0)
     main = containers[index]
     given = {each.get("name"): each.get("value") for each in main.get("env") or () if isinstance(each, dict)}
     env = [each for each in main.get("env") or () if not isinstance(each, dict) or each.get("name") != _STORAGE]
@@ -120,11 +141,12 @@ def read_custom(component: Fields, report: Report) -> Custom | None:
         index=index,
         others=tuple(each for each in containers if each is not main),
         uri=str(given.get(_STORAGE) or ""),
-        protocol=_protocol(str(given.get(_PROTOCOL) or ""), f"{path}[{index}].env[{_PROTOCOL}]", report),
+        protocol=read_protocol(str(given.get(_PROTOCOL) or ""), f"{path}[{index}].env[{_PROTOCOL}]", report),
     )
 
 
-def _protocol(version: str, path: str, report: Report) -> Protocol | None:
+def read_protocol(version: str, path: str, report: Report) -> Protocol | None:
+    """Read a version of the protocol; None for gRPC, which is a problem. Without one it is v1."""
     if version not in _PROTOCOLS:
         report.problems.append(Problem(path, f"{version}: Rondo speaks HTTP, v1 and v2, and no gRPC"))
     return _PROTOCOLS.get(version)

@@ -11,6 +11,9 @@ _WRITTEN_BY_THE_SERVER: Final = (
     "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields",
     "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
+_FINALIZER: Final = "inferenceservice.finalizers"
+"""KServe's own, on every InferenceService of a cluster."""
+
 _OF_KUBECTL: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _FOREIGN: Final = ("kserve.io", "knative.dev", "istio.io", "opendatahub.io")
 """Domains whose labels and annotations change what KServe or what it uses does."""
@@ -36,6 +39,8 @@ def read_metadata(fields: Fields, report: Report) -> dict[str, Any]:
         raise ShapeError("metadata.name", "the name of the object", name)
     for field in _WRITTEN_BY_THE_SERVER:
         metadata.take(field)
+    if metadata.take("finalizers") not in (None, [], [_FINALIZER]):
+        report.note("metadata.finalizers", "are left out: what is written is another object", place="metadata")
     written: dict[str, Any] = {"name": name}
     if metadata.text("namespace"):
         written["namespace"] = metadata.text("namespace")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from rondo.api.modelruntime import Protocol
 from rondo.kserve.fields import Fields
 from rondo.kserve.findings import Report
-from rondo.kserve.inferenceservice import Model
+from rondo.kserve.inferenceservice import MAIN, Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ def _servers_of(format_: str) -> frozenset[str]:
 
 def _tell_left(fields: Fields, runtime: str, report: Report, document: int) -> None:
     for field in _CONTAINER:
-        if fields.has(field):
-            fields.take(field)
+        # KServe itself writes the name of the container.
+        if fields.has(field) and (field, fields.take(field)) != ("name", MAIN):
             words = f"is ModelRuntime {runtime}'s, and a ModelDeployment cannot change it: left out"
             report.note(fields.at(field), words, place="spec.runtime", document=document)
     if fields.has("runtimeVersion"):

@@ -8,7 +8,6 @@ from rondo.api.modelruntime import Protocol
 from rondo.kserve.fields import Fields
 from rondo.kserve.findings import Report
 from rondo.kserve.inferenceservice import Custom
-from rondo.kserve.workload import port_of
 
 _OF_CONTAINER: Final = ("image", "command", "args", "env", "envFrom", "resources", "volumeMounts", "readinessProbe")
 _OF_POD: Final = (
@@ -17,8 +16,8 @@ _OF_POD: Final = (
 _OVERLAID: Final = (
     "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases",
     "hostIPC", "hostname", "hostNetwork", "hostPID", "initContainers", "nodeName", "preemptionPolicy", "priority",
-    "runtimeClassName", "schedulerName", "securityContext", "setHostnameAsFQDN", "shareProcessNamespace", "subdomain",
-    "terminationGracePeriodSeconds", "topologySpreadConstraints",
+    "runtimeClassName", "schedulerName", "securityContext", "serviceAccount", "setHostnameAsFQDN",
+    "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "topologySpreadConstraints",
 )  # fmt: skip
 """Fields of a pod that go into the overlay."""
 
@@ -37,7 +36,7 @@ def write_server(component: Fields, custom: Custom, report: Report, *, document:
     """
     main = {key: value for key, value in custom.main.items() if value not in (None, [], {}, "")}
     server: dict[str, Any] = {field: main.pop(field) for field in _OF_CONTAINER if field in main}
-    number = port_of(custom.main)
+    number = custom.port
     server |= {"ports": [{"name": _PORT, "containerPort": number}]}
     server.setdefault("readinessProbe", {"tcpSocket": {"port": _PORT}})
     server |= {field: value for field in _OF_POD if (value := component.take(field))}

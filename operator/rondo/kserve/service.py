@@ -20,7 +20,7 @@ from rondo.api.modelruntime import Protocol
 from rondo.core.problems import Problem, from_validation_error
 from rondo.kserve.fields import Fields
 from rondo.kserve.findings import Imported, Report
-from rondo.kserve.inferenceservice import FRAMEWORKS, MAIN, Custom, Model, read_custom, read_model
+from rondo.kserve.inferenceservice import FRAMEWORKS, MAIN, Custom, Model, read_custom, read_model, read_protocol
 from rondo.kserve.metadata import read_metadata
 from rondo.kserve.names import why_no_service
 from rondo.kserve.runtimes import write_runtime
@@ -131,7 +131,8 @@ def _write(made: _Made, predictor: Fields, transformer: Fields | None) -> None:
     else:
         deployed = f"{name}-model"
         _write_model(made, predictor, model, deployed)
-        made.documents.append(_graph(made, behind, deployed, model, predictor))
+        spoken = _spoken_by(read_custom(transformer, made.report), model, transformer.at("containers"), made.report)
+        made.documents.append(_graph(made, behind, deployed, spoken, predictor))
     _write_transformer(made, transformer, name, behind)
 
 
@@ -195,7 +196,7 @@ def _write_transformer(made: _Made, transformer: Fields, name: str, behind: str)
         return
     args = list(custom.main.get("args") or ())
     given = {str(argument).partition("=")[0] for argument in args}
-    for argument, value in (("--model_name", name), ("--predictor_host", behind), ("--http_port", "8080")):
+    for argument, value in (("--model_name", name), ("--predictor_host", behind), ("--http_port", str(custom.port))):
         args += [] if argument in given else [argument, value]
     main = {"name": MAIN, **custom.main, "args": args}
     words = (
@@ -208,8 +209,15 @@ def _write_transformer(made: _Made, transformer: Fields, name: str, behind: str)
     _write_component(made, transformer, told, name)
 
 
-def _graph(made: _Made, name: str, deployed: str, model: Model, predictor: Fields) -> dict[str, Json]:
-    protocol = model.protocol or Protocol.KSERVE_V1
+def _spoken_by(transformer: Custom | None, model: Model, path: str, report: Report) -> Protocol:
+    """Tell how a transformer asks its predictor: as an argument says, else as the predictor."""
+    names = ("--predictor_protocol", "--protocol")
+    told = next((value for name in names if transformer and (value := transformer.argument(name))), "")
+    spoken = read_protocol(told, path, report) if told else model.protocol
+    return spoken or Protocol.KSERVE_V1
+
+
+def _graph(made: _Made, name: str, deployed: str, protocol: Protocol, predictor: Fields) -> dict[str, Json]:
     timeout = predictor.number("timeout")
     limit = {"timeout": f"{timeout}s"} if timeout else {}
     node = {"name": "model", "target": {"name": deployed}}

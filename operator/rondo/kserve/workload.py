@@ -13,17 +13,6 @@ from rondo.kserve.inferenceservice import MAIN, Custom
 from rondo.kserve.services import HTTP
 
 NAME_LABEL: Final = "app.kubernetes.io/name"
-PORT: Final = 8080
-"""Where KServe expects a container to listen that names no port."""
-
-
-def port_of(container: dict[str, Any]) -> int:
-    """Give the number of the port that answers requests."""
-    for port in container.get("ports") or ():
-        number = port.get("containerPort") if isinstance(port, dict) else None
-        if isinstance(number, int):
-            return number
-    return PORT
 
 
 def build_workload(
@@ -39,7 +28,7 @@ def build_workload(
         template: Metadata of the pods.
     """
     labels = {NAME_LABEL: metadata["name"]}
-    number = port_of(custom.main)
+    number = custom.port
     container = {
         "name": MAIN,
         "ports": [{"containerPort": number}],

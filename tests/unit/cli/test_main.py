@@ -28,7 +28,7 @@ def test_version() -> None:
 def test_help_names_the_commands() -> None:
     done = rondo("--help", COLUMNS="100")
     assert done.returncode == 0
-    assert all(word in done.stdout for word in ("watch", "lint", "operator", "version"))
+    assert all(word in done.stdout for word in ("watch", "lint", "import", "operator", "version"))
 
 
 def test_lint_puts_findings_on_stdout_and_the_summary_on_stderr() -> None:

@@ -281,6 +281,11 @@ RIGHT = {
         A,
         B,
     ),
+    "names of types are the language's own": (
+        switch("type(request.body) == map && type(request.body.x) in [list, string, double]", "a", "b"),
+        A,
+        B,
+    ),
     "quoted path": (mapped("a", set={"['a.b'][0].c-d": 1}, remove=["x.y"]),),
     "shared step": (fallback("s", "t"), sequence("a", "c"), sequence("b", "c", name="t"), A, B, C),
 }
