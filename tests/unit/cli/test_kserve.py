@@ -83,7 +83,7 @@ def convert(text: str) -> kserve.Result:
 
 
 def rondo(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [RONDO, "import", "kserve", *arguments]
+    command: list[str | Path] = [RONDO, "import", "kserve", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, env={**os.environ}, check=False)
 
 
