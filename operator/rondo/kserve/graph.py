@@ -18,7 +18,7 @@ from rondo.core.problems import Problem, from_validation_error
 from rondo.kserve.fields import Fields
 from rondo.kserve.findings import Imported, Report
 from rondo.kserve.inferencegraph import ROOT, read_routers
-from rondo.kserve.metadata import read_metadata
+from rondo.kserve.metadata import read_object
 from rondo.kserve.names import why_no_service
 from rondo.kserve.services import Services, protocol_of_url
 from rondo.kserve.steps import Routers, TooLargeError, Writer
@@ -64,8 +64,7 @@ def import_graph(content: Json, services: Services) -> Imported:
     """
     report = Report()
     fields = Fields(content, "")
-    fields.take("apiVersion"), fields.take("kind"), fields.take("status")
-    metadata = read_metadata(fields, report)
+    metadata = read_object(fields, report)
     spec = fields.part("spec") or Fields({}, "spec")
     why = why_no_service(metadata["name"])
     if why:

@@ -27,12 +27,14 @@ _MEANINGS: Final = {
 }
 
 
-def read_metadata(fields: Fields, report: Report) -> dict[str, Any]:
-    """Read the metadata of an object.
+def read_object(fields: Fields, report: Report) -> dict[str, Any]:
+    """Read what every object has, but for its spec, and give the metadata that is taken over.
 
     Raises:
         ShapeError: It has no name, or is not of its shape.
     """
+    for field in ("apiVersion", "kind", "status"):
+        fields.take(field)
     metadata = fields.part("metadata") or Fields({}, "metadata")
     name = metadata.text("name")
     if not name:

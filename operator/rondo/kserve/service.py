@@ -21,7 +21,7 @@ from rondo.core.problems import Problem, from_validation_error
 from rondo.kserve.fields import Fields
 from rondo.kserve.findings import Imported, Report
 from rondo.kserve.inferenceservice import FRAMEWORKS, MAIN, Custom, Model, read_custom, read_model, read_protocol
-from rondo.kserve.metadata import read_metadata
+from rondo.kserve.metadata import read_object
 from rondo.kserve.names import why_no_service
 from rondo.kserve.runtimes import write_runtime
 from rondo.kserve.server import write_server
@@ -83,8 +83,7 @@ def import_service(content: Json) -> Imported:
     """
     report = Report()
     fields = Fields(content, "")
-    fields.take("apiVersion"), fields.take("kind"), fields.take("status")
-    made = _Made(read_metadata(fields, report), report, [])
+    made = _Made(read_object(fields, report), report, [])
     spec = fields.part("spec") or Fields({}, "spec")
     predictor, transformer = spec.part("predictor"), spec.part("transformer")
     if predictor is None:
@@ -107,7 +106,7 @@ def describe_service(content: Json) -> Service:
     """
     report = Report()
     fields = Fields(content, "")
-    name = read_metadata(fields, report)["name"]
+    name = read_object(fields, report)["name"]
     spec = fields.part("spec") or Fields({}, "spec")
     predictor, transformer = spec.part("predictor") or Fields({}, ""), spec.part("transformer")
     model = read_model(predictor, report)
