@@ -218,10 +218,7 @@ class Writer:
         met = self._condition(then, after.base)
         when = f"has({answered}) && {answered}.status < 300.0 && {met}"
         guard["switch"] = [{"when": when, "node": self._rest(asked, index + 1, given=given, last=after)}]
-        words = (
-            f"a sequence that ends unless the condition is met: if {name} fails with 429 or 5xx, or does not answer, "
-            "the client gets 404 here and what it answered, or 500, in KServe"
-        )
+        words = f"a sequence that ends unless the condition is met, written as a fallback from what {name} answers"
         self._report.note(f"{then.path}.condition", words, place=_place(node))
 
     def _rest(self, asked: Asked, start: int, *, given: Input, last: Input) -> str:

@@ -32,7 +32,10 @@ pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Qu
         };
         rest(node, position, choice, &outcome);
         reasons.push(why);
-        last = Some(outcome);
+        // A switch without a case for the request had nothing to say; what came before it had.
+        if last.is_none() || !matches!(&outcome, Err(failure) if failure.kind == FailureKind::NoCase) {
+            last = Some(outcome);
+        }
     }
     conclude(node, last, &reasons)
 }

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Json, dict[str, Json], int, Json, dict[str, list[Json]]]]
     "a dog is looked at again": (BREEDS, {"a": DOG, "b": BREED}, 200, BREED["json"], {"a": [ASKED], "b": [ASKED]}),
     "a cat is not": (BREEDS, {"a": CAT, "b": BREED}, 200, CAT["json"], {"b": []}),
     "a first step that refuses": (BREEDS, {"a": MISSING, "b": BREED}, 404, MISSING["json"], {"b": []}),
-    "a first step that is broken": (BREEDS, {"a": BROKEN, "b": BREED}, 404, None, {"b": []}),
+    "a first step that is broken": (BREEDS, {"a": BROKEN, "b": BREED}, 503, BROKEN["json"], {"b": []}),
     "a second step that refuses": (BREEDS, {"a": DOG, "b": MISSING}, 404, MISSING["json"], {}),
     "the end of a sequence takes what follows with it": (
         ENDS_EARLY, {"a": DOG, "b": OK, "c": OK}, 200, DOG["json"], {"b": [], "c": []},

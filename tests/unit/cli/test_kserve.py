@@ -55,8 +55,8 @@ spec:
   protocol: OpenInference
   entry: root
   nodes:
-    # spec.nodes.root.steps[1].condition: a sequence that ends unless the condition is met: if first fails with 429 or
-    #   5xx, or does not answer, the client gets 404 here and what it answered, or 500, in KServe
+    # spec.nodes.root.steps[1].condition: a sequence that ends unless the condition is met, written as a fallback from
+    #   what first answers
     - name: root
       fallback:
         - node: first
