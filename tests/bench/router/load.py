@@ -65,7 +65,7 @@ def load(programs: Programs, port: int, path: str, connections: int, pid: int, s
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", told)
     failed += sum(map(int, errors.groups())) if errors else 0
     rate = float(_found(r"Requests/sec:\s+([\d.]+)", told))
-    p50, p99 = (_seconds(_found(rf"{part}%\s+(\S+)", told)) for part in (50, 99))
+    p50, p99 = (_seconds(_found(rf"\n\s+{part}%\s+(\S+)", told)) for part in (50, 99))
     return Load(rate, p50, p99, used / max(requests, 1), peak(pid), failed)
 
 

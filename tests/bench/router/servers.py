@@ -116,7 +116,7 @@ def _running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]
             _until_it_answers(process, port)
             yield process
         finally:
-            process.terminate()
+            process.kill()  # KServe's waits for half a minute when it is told to end
 
 
 def _until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
