@@ -181,7 +181,7 @@ class Buildah:
             f"--build-arg=BASE={self.base}",
         ]
         if image.crate is not None:
-            binary = _compile(image.name, image.crate)
+            binary = compile_program(image.name, image.crate)
             _run([*command, f"--file={image.containerfile}.prebuilt", str(binary.parent)], f"building {tag}")
         else:
             with _settings() as secrets:
@@ -228,17 +228,36 @@ class Buildah:
                 old.unlink()
 
 
-def _compile(name: str, crate: str) -> Path:
-    """Build a Rust program with this machine's cargo, and give its binary in a folder of its own."""
+def compile_program(name: str, crate: str) -> Path:
+    """Build a Rust program with this machine's cargo, and give its binary, which is alone in its folder.
+
+    What was built of the same sources is taken again. All checkouts share cargo's folder, so that dependencies are
+    built once; cargo goes by the times of files, which tell nothing between checkouts, so sources are made new for it.
+
+    Raises:
+        BuildError: There is no cargo, or it fails.
+    """
+    sources = REPOSITORY / crate
+    files = [sources / "Cargo.toml", sources / "Cargo.lock", *sorted((sources / "src").rglob("*.rs"))]
+    content = hashlib.sha256()
+    for file in files:
+        content.update(f"\0{file.relative_to(sources)}\0".encode() + file.read_bytes())
+    target = CACHE.parent / crate
+    built = target / "built" / content.hexdigest()[:16] / name
+    if built.exists():
+        return built
     if shutil.which("cargo") is None:
-        raise BuildError(f"no Docker engine answers and cargo is not installed: {name} is built with Rust")
-    target = CACHE.parent / "router"
-    manifest = REPOSITORY / crate / "Cargo.toml"
-    options = ["--release", "--locked", f"--target-dir={target}", f"--manifest-path={manifest}"]
+        raise BuildError(f"cargo is not installed: {name} is built with Rust")
+    for file in files[2:]:
+        file.touch()
+    options = ["--release", "--locked", f"--target-dir={target}", f"--manifest-path={sources / 'Cargo.toml'}"]
     _run(["cargo", "build", *options], f"compiling {name}")
-    folder = CACHE / name
-    folder.mkdir(exist_ok=True)
-    return Path(shutil.copy2(target / "release" / name, folder))
+    for old in built.parent.parent.glob("*"):
+        shutil.rmtree(old, ignore_errors=True)
+    built.parent.mkdir(parents=True)
+    part = built.parent.with_suffix(".part")
+    shutil.copy2(target / "release" / name, part)
+    return part.replace(built)
 
 
 def _name(source: Path, target: Path, tags: Sequence[str]) -> None:
