@@ -148,6 +148,13 @@ def test_an_answer_streams_and_another_model_takes_over(team: Kubectl) -> None:
         eventually("that is what clients get", lambda: not answers(f"{url}/v1/chat/completions", question))
 
 
+def found_by(url: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give what was found if it was reranked; while the reranker cannot be reached, all that was retrieved comes."""
+    with post(url, asked) as answer:
+        passages: list[dict[str, Any]] = json.load(answer)["passages"]
+    return passages if len(passages) == 3 else []
+
+
 def by_small(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Give what was said if the small model said it; its cooldown may not be over after a first failure."""
     return said if {chunk["model"] for chunk in said} == {"1-words"} else []
@@ -168,9 +175,7 @@ def test_passages_are_retrieved_and_reranked_while_the_router_is_rolled(team: Ku
     with forwarded(team, "help") as url:
         asked = {"query": "How is an exception raised?"}
         eventually("it answers", lambda: answers(url, asked))
-        with post(url, asked) as answer:
-            found = json.load(answer)["passages"]
-        assert len(found) == 3
+        found = eventually("the reranker answers too", lambda: found_by(url, asked), within=10)
         assert any("raise" in passage["topic"] or "exception" in passage["text"] for passage in found)
         with post(url, asked, x_rondo_debug="true") as answer:
             assert {step["node"] for step in json.load(answer)["steps"]} == {"search", "retrieve", "rerank"}

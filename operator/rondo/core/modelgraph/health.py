@@ -83,6 +83,6 @@ def _enough(names: Iterable[str], wanted: int, known: Mapping[str, Health]) -> H
     up = len(names) - len(down)
     if up >= wanted:
         return Health(ready=True, reason=Reason.CHILDREN_READY)
-    first = known[down[0]]
-    words = f"{up} of {wanted} needed nodes can answer: {down[0]}: {first.message}"
-    return Health(ready=False, reason=first.reason, message=words)
+    why = "; ".join(f"{name}: {known[name].message}" for name in down)
+    words = f"{up} of {wanted} needed nodes can answer: {why}"
+    return Health(ready=False, reason=known[down[0]].reason, message=words)
