@@ -64,12 +64,12 @@ lint: setup ## Style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cargo fmt --check --manifest-path=router/Cargo.toml
-	touch router/src/*.rs  # checkouts share cargo's folder, and cargo goes by the times of files
+	touch router/build.rs router/proto/* router/src/*.rs  # checkouts share cargo's folder, and cargo goes by the times of files
 	cargo clippy $(ROUTER) --all-targets
 
 .PHONY: unit
 unit: setup ## Unit tests: no cluster
-	touch router/src/*.rs
+	touch router/build.rs router/proto/* router/src/*.rs
 	cargo test $(ROUTER)
 	$(BIN)/pytest tests/unit -n 2 --cov --cov-report=term:skip-covered
 
@@ -92,6 +92,13 @@ test: lint verify unit integration localcluster e2e ## Everything that CI checks
 bench: setup control-plane ## Speed and memory, as tables
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.router
+
+.PHONY: fuzz
+fuzz: ## Hostile plans and mappings for the router, a minute each; needs cargo-fuzz and a nightly Rust
+	cd router/fuzz && for target in plan mapping; do \
+		mkdir -p corpus/$$target && \
+		cargo +nightly fuzz run $$target corpus/$$target seeds/$$target -- -max_total_time=60 -rss_limit_mb=2048 || exit 1; \
+	done
 
 # For people -----------------------------------------------------------------------------------------------------------
 

@@ -98,7 +98,11 @@ class Image:
 
 IMAGES: Final = (
     Image("rondo-operator", ("requirements/operator.txt", "operator/rondo")),
-    Image("rondo-router", ("router/Cargo.toml", "router/Cargo.lock", "router/src"), crate="router"),
+    Image(
+        "rondo-router",
+        ("router/Cargo.toml", "router/Cargo.lock", "router/build.rs", "router/proto", "router/src"),
+        crate="router",
+    ),
     Image("rondo-sklearn", ("requirements/sklearn.txt", "images/rondo-sklearn/serve-model")),
 )
 
@@ -238,7 +242,8 @@ def compile_program(name: str, crate: str) -> Path:
         BuildError: There is no cargo, or it fails.
     """
     sources = REPOSITORY / crate
-    files = [sources / "Cargo.toml", sources / "Cargo.lock", *sorted((sources / "src").rglob("*.rs"))]
+    files = [sources / "Cargo.toml", sources / "Cargo.lock", sources / "build.rs"]
+    files += [*sorted((sources / "proto").iterdir()), *sorted((sources / "src").rglob("*.rs"))]
     content = hashlib.sha256()
     for file in files:
         content.update(f"\0{file.relative_to(sources)}\0".encode() + file.read_bytes())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
-use rondo_router::call::{Asked, Call, Names, Tools};
+use rondo_router::call::{Asked, Call, Names, Tools, Wire};
 use rondo_router::compile::compile;
 use rondo_router::mapping;
 use rondo_router::message::Body;
@@ -54,6 +54,7 @@ fn call(served: &Arc<rondo_router::graph::Served>, body: Body) -> Arc<Call> {
         path: "/".into(),
         headers: Arc::new(HeaderMap::new()),
         body,
+        wire: Wire::Http,
         operation: Operation::Infer,
         hops: 0,
     };

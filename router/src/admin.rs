@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::router::{Report, Router};
+use crate::router::Router;
 
 /// What the admin port needs.
 #[derive(Clone)]
@@ -56,20 +56,32 @@ async fn status(State(admin): State<Admin>) -> Response {
     axum::Json(admin.router.reports().borrow().clone()).into_response()
 }
 
-/// Gives the report as a line of JSON, at once and whenever it changes.
+/// Gives the report as a line of JSON, at once and whenever it changes, and the counts of releases as others.
 async fn changes(State(admin): State<Admin>) -> Response {
-    let mut reports = admin.router.reports();
+    let (mut reports, mut counts) = (admin.router.reports(), admin.router.counts());
     reports.mark_changed();
-    let lines = stream::unfold(reports, |mut reports| async move {
-        reports.changed().await.ok()?;
-        let line = line_of(&reports.borrow_and_update());
-        Some((line, reports))
+    if !counts.borrow().counts.is_empty() {
+        counts.mark_changed();
+    }
+    let lines = stream::unfold((reports, counts), |(mut reports, mut counts)| async move {
+        let line = tokio::select! {
+            biased;
+            changed = reports.changed() => {
+                changed.ok()?;
+                line_of(&*reports.borrow_and_update())
+            }
+            changed = counts.changed() => {
+                changed.ok()?;
+                line_of(&*counts.borrow_and_update())
+            }
+        };
+        Some((line, (reports, counts)))
     });
     let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
-fn line_of(report: &Report) -> String {
-    // A report is plain data, so writing it does not fail.
-    serde_json::to_string(report).unwrap_or_default() + "\n"
+fn line_of<T: serde::Serialize>(told: &T) -> String {
+    // What is told is plain data, so writing it does not fail.
+    serde_json::to_string(told).unwrap_or_default() + "\n"
 }

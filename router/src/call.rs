@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method};
-use serde::Serialize;
-use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::backoff::{Backoff, ExponentialBackoffMaker, MakeBackoff};
 use tower::retry::budget::Budget;
@@ -22,6 +20,7 @@ use crate::nodes;
 use crate::policy::is_bad;
 use crate::protocol::Operation;
 use crate::telemetry::Telemetry;
+use crate::trail::{Step, StepId, Trail};
 use crate::upstream::Upstream;
 
 /// How asking a node ended.
@@ -48,9 +47,20 @@ pub struct Asked {
     pub path: Arc<str>,
     pub headers: Arc<HeaderMap>,
     pub body: Body,
+    pub wire: Wire,
     pub operation: Operation,
     /// Graphs that it has passed through before this one.
     pub hops: u32,
+}
+
+/// In what form a client asks and is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    Http,
+    /// gRPC; contents of tensors are raw bytes or typed lists, as in the question.
+    Grpc {
+        raw: bool,
+    },
 }
 
 /// What every request needs.
@@ -58,45 +68,6 @@ pub struct Tools {
     pub upstream: Arc<Upstream>,
     pub metrics: Metrics,
     pub telemetry: Option<Telemetry>,
-}
-
-/// The steps of one request, for those who ask for them.
-pub struct Trail {
-    begun: Instant,
-    steps: Mutex<Vec<Step>>,
-}
-
-impl Default for Trail {
-    fn default() -> Self {
-        Self { begun: Instant::now(), steps: Mutex::default() }
-    }
-}
-
-/// A step of a request.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Step {
-    pub graph: String,
-    pub node: String,
-    /// Milliseconds from the beginning of the request.
-    pub start: f64,
-    /// Milliseconds that it took, with all its attempts.
-    pub took: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Value>,
-}
-
-impl Trail {
-    /// Gives the steps in the order in which they began.
-    pub fn steps(&self) -> Vec<Step> {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        steps.sort_by(|one, other| one.start.total_cmp(&other.start));
-        steps
-    }
 }
 
 /// An answer that expressions read later.
@@ -142,6 +113,20 @@ impl Call {
     pub fn beside(&self) -> Arc<Self> {
         let deadline = Instant::now() + self.graph().timeout;
         Self::new(Arc::clone(&self.served), self.graph, self.asked.clone(), deadline, Arc::clone(&self.tools), None)
+    }
+
+    /// Notes something of a step, if steps are noted.
+    pub fn note(&self, step: Option<StepId>, change: impl FnOnce(&mut Step)) {
+        if let (Some(trail), Some(step)) = (&self.trail, step) {
+            trail.change(step, change);
+        }
+    }
+
+    /// Notes that who asked goes on without what a node answered, and why, if steps are noted.
+    pub fn leave_out(&self, asker: Option<StepId>, node: NodeId, why: &str) {
+        if let Some(trail) = &self.trail {
+            trail.leave_out(asker, &self.served.node(node).name, why);
+        }
     }
 
     /// What is left until the deadline.
@@ -240,6 +225,8 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, stream: 
         _ => None,
     };
     question.span.clone_from(&span);
+    let step = call.trail.as_ref().map(|trail| trail.begin(question.step, &call.graph().name, &node.name));
+    question.step = step;
     let outcome = limited(call, node, question, stream && node.response.is_none() && !node.recorded).await;
     let took = begun.elapsed();
     node.state.seconds.observe(took.as_secs_f64());
@@ -251,9 +238,7 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, stream: 
     if let (true, Ok(answer)) = (node.recorded, &outcome) {
         call.keep(id, answer);
     }
-    if let Some(trail) = &call.trail {
-        note(trail, call, node, begun, took, &outcome);
-    }
+    call.note(step, |step| step.end(took, &outcome));
     outcome
 }
 
@@ -309,7 +294,16 @@ async fn retried(call: &Arc<Call>, node: &Node, question: Question, stream: bool
         }
         tokio::join!(sleep(asked_for), next_pause(backoff.as_mut()));
         tried += 1;
+        call.note(question.step, |step| step.retried.push(ended(&outcome)));
         call.tools.metrics.retries.get_or_create(&node.state.labels).inc();
+    }
+}
+
+/// How an attempt ended, in words.
+fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Ok(answer) => format!("status {}", answer.status.as_u16()),
+        Err(failure) => failure.message.clone(),
     }
 }
 
@@ -345,6 +339,7 @@ async fn admitted(call: &Arc<Call>, node: &Node, question: Question, stream: boo
             }
         },
     };
+    call.note(question.step, |step| step.attempts += 1);
     let outcome = timed(call, node, question, stream).await;
     if let Some(pass) = pass {
         if is_bad(&outcome) { pass.failed(std::time::Instant::now()) } else { pass.succeeded() }
@@ -408,6 +403,7 @@ async fn race(call: &Arc<Call>, node: &Node, question: Question, stream: bool, a
         return first.await;
     }
     call.tools.metrics.hedges.get_or_create(&node.state.labels).inc();
+    call.note(question.step, |step| step.hedged = true);
     let second = Box::pin(perform(call, node, question, stream));
     let (outcome, other) = futures_util::future::select(first, second).await.factor_first();
     if is_bad(&outcome) {
@@ -431,22 +427,4 @@ fn perform<'a>(call: &'a Arc<Call>, node: &'a Node, question: Question, stream: 
         Kind::Cache(cache) => Box::pin(nodes::cache::ask(call, node, cache, question)),
         Kind::Batch(batch) => Box::pin(nodes::batch::ask(call, node, batch, question)),
     }
-}
-
-fn note(trail: &Trail, call: &Call, node: &Node, begun: Instant, took: Duration, outcome: &Outcome) {
-    let start = begun.saturating_duration_since(trail.begun);
-    let (status, error, answer) = match outcome {
-        Ok(answer) => (Some(answer.status.as_u16()), None, answer.kept().and_then(|body| body.json().ok()).cloned()),
-        Err(failure) => (None, Some(failure.message.clone()), None),
-    };
-    let step = Step {
-        graph: call.graph().name.to_string(),
-        node: node.name.to_string(),
-        start: start.as_secs_f64() * 1000.0,
-        took: took.as_secs_f64() * 1000.0,
-        status,
-        error,
-        answer,
-    };
-    trail.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
 }

@@ -17,9 +17,11 @@ use crate::model::{Demand, Model};
 use crate::path::Path;
 use crate::plan::{
     ChoicePlan, GraphPlan, HeaderPlan, MappingPlan, Method, NodePlan, ParallelPlan, Plan, Protocol, TargetPlan,
+    Transport,
 };
 use crate::policy::Policies;
 use crate::state::{GraphState, NodeState};
+use crate::tally::Tally;
 use crate::upstream::address;
 
 /// Why a plan is refused: which graph, where in it, and what is wrong.
@@ -109,16 +111,18 @@ fn fault(graph: &GraphPlan, message: String) -> PlanError {
 /// States of what is served now, by graph and by node, with the plans they were made for.
 struct States<'a> {
     graphs: HashMap<&'a str, (&'a GraphPlan, Arc<GraphState>)>,
+    tallies: HashMap<&'a str, &'a Arc<Tally>>,
     nodes: HashMap<(&'a str, &'a str), (&'a NodePlan, Arc<NodeState>)>,
 }
 
 impl<'a> States<'a> {
     fn of(before: Option<&'a (Plan, Arc<Served>)>) -> Self {
-        let mut found = Self { graphs: HashMap::new(), nodes: HashMap::new() };
+        let mut found = Self { graphs: HashMap::new(), tallies: HashMap::new(), nodes: HashMap::new() };
         let Some((plan, served)) = before else { return found };
         let mut nodes = served.nodes.iter();
         for (graph, ready) in plan.graphs.iter().zip(&served.graphs) {
             found.graphs.insert(&graph.name, (graph, Arc::clone(&ready.state)));
+            found.tallies.extend(ready.tally.as_ref().map(|tally| (graph.name.as_str(), tally)));
             for (node, ready) in graph.nodes.iter().zip(nodes.by_ref()) {
                 found.nodes.insert((&graph.name, &node.name), (node, Arc::clone(&ready.state)));
             }
@@ -130,6 +134,14 @@ impl<'a> States<'a> {
         match self.graphs.get(plan.name.as_str()) {
             Some((before, state)) if before.limits == plan.limits => Arc::clone(state),
             _ => Arc::new(GraphState::new(plan, metrics)),
+        }
+    }
+
+    /// Goes on counting for the same purpose.
+    fn tally(&self, graph: &str, epoch: &str, metrics: &Metrics) -> Arc<Tally> {
+        match self.tallies.get(graph) {
+            Some(tally) if tally.epoch == epoch => Arc::clone(tally),
+            _ => Tally::new(epoch, &metrics.counted),
         }
     }
 
@@ -175,6 +187,7 @@ impl Scope<'_> {
             headers: header_names(&plan.headers)?,
             recorded,
             state: kept.graph(plan, metrics),
+            tally: plan.counted.as_deref().map(|epoch| kept.tally(&plan.name, epoch, metrics)),
         };
         Ok((graph, nodes))
     }
@@ -225,7 +238,7 @@ impl Scope<'_> {
             let total = to.iter().try_fold(0_u32, |sum, (_, weight)| sum.checked_add(*weight));
             let total = total.filter(|&total| total > 0).ok_or("split: the weights add up to nothing")?;
             let sticky = expression(of.sticky.as_deref(), OF_REQUEST).map_err(at("split.sticky"))?;
-            kinds.push(Kind::Split(Split { to, total, sticky }));
+            kinds.push(Kind::Split(Split { to, total, sticky, lenient: of.lenient }));
         }
         if let Some(choices) = &plan.fallback {
             kinds.push(Kind::Fallback(self.choices(some(choices, "fallback")?)?));
@@ -335,12 +348,19 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
 
 fn target(plan: &TargetPlan) -> Result<Target, String> {
     let (scheme, authority, base) = address(&plan.url).map_err(at("url"))?;
+    if plan.transport == Transport::Grpc && plan.protocol != Protocol::OpenInference {
+        return Err(format!("transport: there is no gRPC of {:?}, only of OpenInference", plan.protocol));
+    }
+    if plan.transport == Transport::Grpc && (plan.path.is_some() || !base.is_empty()) {
+        return Err("transport: gRPC has paths of its own; leave out what stands in path or behind the host".to_owned());
+    }
     Ok(Target {
         scheme,
         authority,
         base,
         path: plan.path.clone(),
         protocol: plan.protocol,
+        transport: plan.transport,
         model: plan.model.clone(),
         headers: plan.headers.iter().map(secret).collect::<Result<_, _>>()?,
         forward: header_names(&plan.forward)?,

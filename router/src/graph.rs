@@ -12,9 +12,10 @@ use serde_json::Value;
 use crate::expression::Expression;
 use crate::model::Model;
 use crate::path::Path;
-use crate::plan::{Limits, Method, OnError, Protocol, Ties};
+use crate::plan::{Limits, Method, OnError, Protocol, Ties, Transport};
 use crate::policy::Policies;
 use crate::state::{GraphState, NodeState};
+use crate::tally::Tally;
 
 /// The place of a node among all of a plan's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +59,8 @@ pub struct Graph {
     /// Whether any expression reads the answers of nodes by name.
     pub recorded: bool,
     pub state: Arc<GraphState>,
+    /// Counts what comes through other graphs, if the plan says so.
+    pub tally: Option<Arc<Tally>>,
 }
 
 /// A node.
@@ -101,6 +104,7 @@ pub struct Target {
     pub base: String,
     pub path: Option<String>,
     pub protocol: Protocol,
+    pub transport: Transport,
     pub model: Option<String>,
     pub headers: Vec<(HeaderName, Secret)>,
     pub forward: Vec<HeaderName>,
@@ -138,6 +142,8 @@ pub struct Split {
     pub to: Vec<(NodeId, u32)>,
     pub total: u32,
     pub sticky: Option<Expression>,
+    /// Whether a request without a value of `sticky` goes any way instead of failing.
+    pub lenient: bool,
 }
 
 /// A node that a fallback tries.

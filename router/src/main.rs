@@ -1,6 +1,7 @@
 //! `rondo-router`: serves the graphs of one plan until it is told to end, and then answers what it has begun.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+/// Threads at most, unless told otherwise: more replicas are better than more threads, and each thread has memory of its own.
+const MAX_THREADS: usize = 4;
 
 /// Answers requests to graphs of models.
 #[derive(Debug, Parser)]
@@ -37,6 +38,9 @@ struct Arguments {
     /// Folder of the credentials for targets.
     #[arg(long, default_value = "/etc/rondo/credentials")]
     credentials: PathBuf,
+    /// Threads that answer requests; one a processor, but at most 4, if it is not given.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
     /// Seconds in which the router is not ready but still takes connections, once it is told to end.
     #[arg(long, default_value_t = 5)]
     linger: u64,
@@ -50,7 +54,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_from_env("RONDO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already")?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(arguments))
+    let threads = arguments.threads.map_or_else(threads_of_machine, NonZeroUsize::get);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?.block_on(run(arguments))
+}
+
+fn threads_of_machine() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS)
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {

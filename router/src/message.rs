@@ -11,39 +11,111 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde_json::Value;
 
+use crate::grpc::convert;
 use crate::telemetry::Opened;
+use crate::trail::StepId;
 
-/// A body in memory. Clones share the bytes and what was parsed of them.
+/// A body in memory: JSON, or a message of gRPC that becomes JSON when it is read. Clones share the bytes and what was
+/// parsed of them.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     bytes: Bytes,
-    parsed: Arc<OnceLock<Result<Value, String>>>,
+    form: Form,
+    read: Arc<Read>,
+}
+
+/// What the bytes of a body are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Form {
+    #[default]
+    Json,
+    /// A `ModelInferRequest`.
+    Question,
+    /// A `ModelInferResponse`.
+    Answer,
+}
+
+/// What was made of a body's bytes so far.
+#[derive(Debug, Default)]
+struct Read {
+    parsed: OnceLock<Result<Value, String>>,
+    /// The JSON of a message.
+    written: OnceLock<Bytes>,
 }
 
 impl Body {
     /// A body of bytes that nobody has looked at.
     pub fn new(bytes: Bytes) -> Self {
-        Self { bytes, parsed: Arc::default() }
+        Self { bytes, ..Self::default() }
     }
 
     /// A body of a JSON value.
     pub fn of(value: Value) -> Self {
         let bytes = Bytes::from(value.to_string());
-        Self { bytes, parsed: Arc::new(OnceLock::from(Ok(value))) }
+        let read = Read { parsed: OnceLock::from(Ok(value)), written: OnceLock::new() };
+        Self { bytes, form: Form::Json, read: Arc::new(read) }
     }
 
-    /// The bytes.
-    pub fn bytes(&self) -> &Bytes {
+    /// A body of a `ModelInferRequest`.
+    pub fn question(message: Bytes) -> Self {
+        Self { bytes: message, form: Form::Question, read: Arc::default() }
+    }
+
+    /// A body of a `ModelInferResponse`.
+    pub fn answer(message: Bytes) -> Self {
+        Self { bytes: message, form: Form::Answer, read: Arc::default() }
+    }
+
+    /// The bytes as they came, whatever they are.
+    pub fn received(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// The bytes of the JSON.
+    ///
+    /// # Errors
+    /// It is a message that has no form in JSON.
+    pub fn bytes(&self) -> Result<&Bytes, &str> {
+        if self.form == Form::Json {
+            return Ok(&self.bytes);
+        }
+        let value = self.json()?;
+        Ok(self.read.written.get_or_init(|| Bytes::from(value.to_string())))
     }
 
     /// The JSON value, parsed at the first call.
     ///
     /// # Errors
-    /// It is not JSON, or nests too deeply; the text says where.
+    /// It is not JSON, nests too deeply, or is a message that has no form in JSON; the text says where.
     pub fn json(&self) -> Result<&Value, &str> {
-        let parsed = self.parsed.get_or_init(|| serde_json::from_slice(&self.bytes).map_err(|error| error.to_string()));
-        parsed.as_ref().map_err(String::as_str)
+        let parse = || match self.form {
+            Form::Json => serde_json::from_slice(&self.bytes).map_err(|error| error.to_string()),
+            Form::Question => convert::question_of(&self.bytes),
+            Form::Answer => convert::answer_of(&self.bytes),
+        };
+        self.read.parsed.get_or_init(parse).as_ref().map_err(String::as_str)
+    }
+
+    /// The question to a model as a message; of one that came as such only the address is changed.
+    ///
+    /// # Errors
+    /// It is no question of the Open Inference Protocol.
+    pub fn to_question(&self, model: &str) -> Result<Bytes, String> {
+        match self.form {
+            Form::Question => Ok(convert::readdress(&self.bytes, model)),
+            Form::Json | Form::Answer => convert::question(self.json()?, model),
+        }
+    }
+
+    /// The answer as a message; one that came as such is given as it came.
+    ///
+    /// # Errors
+    /// It is no answer of the Open Inference Protocol.
+    pub fn to_answer(&self, model: &str, raw: bool) -> Result<Bytes, String> {
+        match self.form {
+            Form::Answer => Ok(self.bytes.clone()),
+            Form::Json | Form::Question => convert::answer(self.json()?, model, raw),
+        }
     }
 }
 
@@ -55,6 +127,8 @@ pub struct Question {
     pub stream: bool,
     /// The span of whoever asks, if requests are traced.
     pub span: Option<Opened>,
+    /// The step of whoever asks, if the steps of this request are noted.
+    pub step: Option<StepId>,
 }
 
 /// What a node answers, whatever its status.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::Notify;
 
 /// Upper bounds of the buckets, in seconds: from a cached answer to a long generation.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -62,6 +63,8 @@ pub struct OfRevisionOnly {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Told whenever a graph that is counted for a release has answered.
+    pub counted: Arc<Notify>,
     pub graph_requests: Family<OfGraphStatus, Counter>,
     pub graph_seconds: Histograms<OfGraph>,
     pub graph_in_flight: Family<OfGraph, Gauge>,
@@ -117,6 +120,7 @@ impl Default for Metrics {
                 into.register("plan_refusals", "Plans that were refused", refused.clone());
                 refused
             },
+            counted: Arc::default(),
             registry,
         }
     }

@@ -7,6 +7,7 @@ pub mod fallback;
 pub mod mirror;
 pub mod nested;
 pub mod parallel;
+pub mod rpc;
 pub mod sequence;
 pub mod split;
 pub mod switch;

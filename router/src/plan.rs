@@ -43,6 +43,10 @@ pub struct GraphPlan {
     /// Headers of the client that go to every target, lower case.
     #[serde(default)]
     pub headers: Vec<String>,
+    /// What requests that come through other graphs are counted for, such as a step of a release, and told with the
+    /// report; another value counts from zero. Without it they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<String>,
     pub nodes: Vec<NodePlan>,
 }
 
@@ -136,6 +140,9 @@ pub struct TargetPlan {
     /// `https://api.example.com/v1`.
     pub url: String,
     pub protocol: Protocol,
+    /// Over what it is asked.
+    #[serde(default)]
+    pub transport: Transport,
     /// The path of every request, instead of the protocol's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -148,6 +155,18 @@ pub struct TargetPlan {
     /// Headers of the client that this target gets besides the graph's, `authorization` and `cookie` included.
     #[serde(default)]
     pub forward: Vec<String>,
+}
+
+/// Over what a protocol is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// HTTP/1.1 and JSON.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+    /// gRPC over HTTP/2, without TLS where the address begins with `http`. There is one for the Open Inference Protocol.
+    #[serde(rename = "GRPC")]
+    Grpc,
 }
 
 /// A header and where its value comes from.
@@ -241,6 +260,9 @@ pub struct SplitPlan {
     /// CEL over `request`: the same value goes the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// A request for which `sticky` has no value goes any way instead of failing.
+    #[serde(default)]
+    pub lenient: bool,
 }
 
 /// A part of the traffic.

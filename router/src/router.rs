@@ -18,6 +18,7 @@ use crate::graph::Served;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::server;
+use crate::tally::Counts;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
 
@@ -26,6 +27,9 @@ const BACKLOG: u32 = 4096;
 
 /// A pause after the system refused to take a connection, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two reports of counts.
+const COUNTS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a router tells of itself: which revisions it serves, and what it had to refuse.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -38,6 +42,12 @@ pub struct Report {
     pub refused: Option<Refusal>,
     /// Requests that wait for a first pod, by model; those that have none are left out.
     pub demand: BTreeMap<String, usize>,
+}
+
+/// Counts by graph, of the graphs whose plan asks for them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counted {
+    pub counts: BTreeMap<String, Counts>,
 }
 
 /// A plan that is not served.
@@ -57,6 +67,7 @@ pub struct Router {
     plan: Mutex<Option<(Plan, Arc<Served>)>>,
     ports: Mutex<HashMap<u16, Port>>,
     report: watch::Sender<Report>,
+    counts: watch::Sender<Counted>,
     demand: Arc<Notify>,
 }
 
@@ -75,9 +86,11 @@ impl Router {
             plan: Mutex::default(),
             ports: Mutex::default(),
             report: watch::Sender::default(),
+            counts: watch::Sender::default(),
             demand: Arc::default(),
         });
         tokio::spawn(tell_demand(Arc::clone(&router)));
+        tokio::spawn(tell_counts(Arc::clone(&router)));
         router
     }
 
@@ -89,6 +102,11 @@ impl Router {
     /// What the router tells of itself, now and whenever it changes.
     pub fn reports(&self) -> watch::Receiver<Report> {
         self.report.subscribe()
+    }
+
+    /// What requests to the parts of releases came to; told at most once in `COUNTS_PAUSE`.
+    pub fn counts(&self) -> watch::Receiver<Counted> {
+        self.counts.subscribe()
     }
 
     /// Serves a plan, if all of it can be served; otherwise what was served before.
@@ -201,6 +219,18 @@ async fn tell_demand(router: Arc<Router>) {
             report.demand = demand;
             changed
         });
+    }
+}
+
+/// Tells of requests to the parts of releases, while there are any.
+async fn tell_counts(router: Arc<Router>) {
+    loop {
+        router.tools.metrics.counted.notified().await;
+        let served = router.served();
+        let counted = served.graphs.iter().filter_map(|graph| Some((graph.name.to_string(), graph.tally.as_ref()?)));
+        let counts = counted.map(|(name, tally)| (name, tally.counts())).collect();
+        router.counts.send_replace(Counted { counts });
+        tokio::time::sleep(COUNTS_PAUSE).await;
     }
 }
 

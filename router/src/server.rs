@@ -18,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tower::service_fn;
 
-use crate::call::{Asked, Call, Tools, Trail, ask};
+use crate::call::{Asked, Call, Tools, Wire, ask};
 use crate::graph::{Graph, Served, Service};
+use crate::grpc::{self, service as calls};
 use crate::headers::{DEBUG, HOPS, MAX_HOPS, TIMEOUT};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream};
 use crate::metrics::OfGraphStatus;
@@ -27,6 +28,7 @@ use crate::model;
 use crate::plan::Protocol;
 use crate::protocol::{Operation, Route, error_body, failure_body, openai, route};
 use crate::router::Router;
+use crate::trail::Trail;
 
 /// For so long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,27 +77,56 @@ async fn answer(router: &Router, port: u16, request: Request<Incoming>) -> Sent 
     match served.by_port.get(&port) {
         Some(&Service::Graph(graph)) => answer_graph(&served, graph, &router.tools, request).await,
         Some(&Service::Model(model)) => model::answer(&served.models[model], &router.tools, request).await,
-        None => told(Protocol::Json, StatusCode::NOT_FOUND, "not_found", "no graph is served here any more"),
+        None => said(told(Protocol::Json, StatusCode::NOT_FOUND, "not_found", "no graph is served here any more")),
     }
 }
 
 async fn answer_graph(served: &Arc<Served>, index: usize, tools: &Arc<Tools>, request: Request<Incoming>) -> Sent {
     let graph = &served.graphs[index];
+    if calls::is_call(&request) {
+        return answer_call(served, index, tools, request).await;
+    }
     let operation = match route(graph.protocol, &graph.name, request.method(), request.uri().path()) {
         Route::Ask(operation) => operation,
-        Route::Tell(value) => return sent(Answer::json(StatusCode::OK, value), Instant::now() + graph.timeout),
-        Route::Nothing(hint) => return told(graph.protocol, StatusCode::NOT_FOUND, "not_found", hint),
+        Route::Tell(value) => return said(Answer::json(StatusCode::OK, value)),
+        Route::Nothing(hint) => return said(told(graph.protocol, StatusCode::NOT_FOUND, "not_found", hint)),
         Route::WrongMethod(allowed) => {
-            let mut answer =
-                told(graph.protocol, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &format!("use {allowed}"));
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            return answer;
+            let words = format!("use {allowed}");
+            let mut answer = told(graph.protocol, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &words);
+            answer.headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            return said(answer);
         }
     };
+    worked(served, index, tools, operation, Wire::Http, request).await
+}
+
+/// Answers a call of gRPC.
+async fn answer_call(served: &Arc<Served>, index: usize, tools: &Arc<Tools>, request: Request<Incoming>) -> Sent {
+    let graph = &served.graphs[index];
+    match calls::route(graph.protocol, &graph.name, request.uri().path()) {
+        calls::Route::Infer => {
+            let wire = Wire::Grpc { raw: false };
+            worked(served, index, tools, Operation::Infer, wire, request).await
+        }
+        calls::Route::Tell(message) => calls::send(&Body::new(message.into())),
+        calls::Route::Refuse(status) => calls::refuse(status),
+    }
+}
+
+/// Works on a request, and counts it.
+async fn worked(
+    served: &Arc<Served>,
+    index: usize,
+    tools: &Arc<Tools>,
+    operation: Operation,
+    wire: Wire,
+    request: Request<Incoming>,
+) -> Sent {
+    let graph = &served.graphs[index];
     let begun = Instant::now();
-    let answer = work(served, index, tools, operation, request).await;
-    let code = answer.status().as_u16();
-    tools.metrics.graph_requests.get_or_create(&OfGraphStatus { graph: Arc::clone(&graph.name), code }).inc();
+    let (status, answer) = work(served, index, tools, operation, wire, request).await;
+    let of = OfGraphStatus { graph: Arc::clone(&graph.name), code: status.as_u16() };
+    tools.metrics.graph_requests.get_or_create(&of).inc();
     graph.state.seconds.observe(begun.elapsed().as_secs_f64());
     answer
 }
@@ -116,47 +147,72 @@ impl Drop for InFlight {
     }
 }
 
+/// Gives the status that a request came to, and what is sent.
 async fn work(
     served: &Arc<Served>,
     index: usize,
     tools: &Arc<Tools>,
     operation: Operation,
+    wire: Wire,
     request: Request<Incoming>,
-) -> Sent {
+) -> (StatusCode, Sent) {
     let graph = &served.graphs[index];
     let Some(place) = graph.state.limit.enter().await else {
         let words = format!("the graph works on {} requests already", graph.limits.in_flight);
         let mut answer = told(graph.protocol, StatusCode::TOO_MANY_REQUESTS, FailureKind::Overloaded.word(), &words);
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return answer;
+        answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return (answer.status, sent(wire, answer, Instant::now() + HEAD_TIMEOUT));
     };
     let held = (place, InFlight::begin(&graph.state.in_flight));
-    let deadline = Instant::now() + wanted(request.headers()).map_or(graph.timeout, |wanted| wanted.min(graph.timeout));
-    let debug = request.headers().contains_key(DEBUG);
-    let answer = match read(graph, operation, request, deadline).await {
-        Err(refusal) => return refusal,
-        Ok(asked) => run(served, index, tools, asked, deadline, debug).await,
+    let wanted = wanted(wire, request.headers());
+    let deadline = Instant::now() + wanted.map_or(graph.timeout, |wanted| wanted.min(graph.timeout));
+    let debug = wire == Wire::Http && request.headers().contains_key(DEBUG);
+    let answer = match read(graph, operation, wire, request, deadline).await {
+        Err(refusal) => refusal,
+        Ok(asked) => {
+            let wire = asked.wire;
+            fit(graph, wire, run(served, index, tools, asked, deadline, debug).await)
+        }
     };
-    let mut answer = sent(answer, deadline);
+    let status = answer.status;
+    let mut answer = sent(wire, answer, deadline);
     let body = std::mem::take(answer.body_mut());
     *answer.body_mut() = body.holding(held);
-    answer
+    (status, answer)
+}
+
+/// Gives a success the form that its client takes.
+fn fit(graph: &Graph, wire: Wire, answer: Answer) -> Answer {
+    let Some(body) = answer.kept().filter(|_| answer.is_success()) else { return answer };
+    let fitted = match wire {
+        Wire::Http => body.bytes().map(|_| body.clone()).map_err(str::to_owned),
+        Wire::Grpc { raw } => body.to_answer(&graph.name, raw).map(Body::answer),
+    };
+    match fitted {
+        Ok(body) => Answer { body: AnswerBody::Full(body), ..answer },
+        Err(words) => {
+            let words = format!("the graph's answer cannot be told: {words}");
+            told(graph.protocol, StatusCode::INTERNAL_SERVER_ERROR, FailureKind::BadAnswer.word(), &words)
+        }
+    }
 }
 
 /// How long the client is willing to wait, if it says so.
-fn wanted(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(TIMEOUT)?.to_str().ok()?;
-    text.parse().ok().map(Duration::from_millis)
+fn wanted(wire: Wire, headers: &HeaderMap) -> Option<Duration> {
+    let millis = headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.parse().ok());
+    let called = if wire == Wire::Http { None } else { grpc::timeout(headers) };
+    millis.map(Duration::from_millis).into_iter().chain(called).min()
 }
 
 /// Reads a request as a whole.
 async fn read(
     graph: &Graph,
     operation: Operation,
+    wire: Wire,
     request: Request<Incoming>,
     deadline: Instant,
-) -> Result<Asked, Sent> {
-    let (protocol, limit) = (graph.protocol, graph.limits.body);
+) -> Result<Asked, Answer> {
+    let protocol = graph.protocol;
     let (parts, body) = request.into_parts();
     let hops = parts.headers.get(HOPS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
     if hops >= MAX_HOPS {
@@ -167,34 +223,55 @@ async fn read(
         let words = "send the request as it is: a body with a content-encoding is not unpacked";
         return Err(told(protocol, StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", words));
     }
+    let bytes = read_body(graph, wire, &parts.headers, body, deadline).await?;
+    let (method, headers) = (parts.method, Arc::new(parts.headers));
+    if wire == Wire::Http {
+        let (path, body) = (parts.uri.path().into(), Body::new(bytes));
+        return Ok(Asked { method, path, headers, body, wire, operation, hops });
+    }
+    let bad = |words: &str| told(protocol, StatusCode::BAD_REQUEST, FailureKind::BadRequest.word(), words);
+    let message = grpc::unframe(&bytes).map_err(|error| match error {
+        grpc::FrameError::Compressed => {
+            told(protocol, StatusCode::NOT_IMPLEMENTED, "content_encoding", &error.to_string())
+        }
+        grpc::FrameError::Length { .. } => bad(&error.to_string()),
+    })?;
+    let head = grpc::convert::head(&message).map_err(|words| bad(&words))?;
+    let path = calls::path(head.model_name(), head.model_version()).into();
+    let (wire, body) = (Wire::Grpc { raw: !head.raw_input_contents.is_empty() }, Body::question(message));
+    Ok(Asked { method, path, headers, body, wire, operation, hops })
+}
+
+/// Reads the body of a request as a whole.
+async fn read_body(
+    graph: &Graph,
+    wire: Wire,
+    headers: &HeaderMap,
+    body: Incoming,
+    deadline: Instant,
+) -> Result<Bytes, Answer> {
+    let (protocol, limit) = (graph.protocol, graph.limits.body);
+    let most = if wire == Wire::Http { limit } else { limit.saturating_add(grpc::PREFIX) };
     let too_large = || {
         let words = format!("the request has more than the {limit} bytes that limits.body allows");
         told(protocol, StatusCode::PAYLOAD_TOO_LARGE, FailureKind::TooLarge.word(), &words)
     };
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit as u64) {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
-    let bytes = match timeout_at(deadline, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
+    match timeout_at(deadline, Limited::new(body, most).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => {
             let words = format!("the request broke off: {error}");
-            return Err(told(protocol, StatusCode::BAD_REQUEST, FailureKind::BadRequest.word(), &words));
+            Err(told(protocol, StatusCode::BAD_REQUEST, FailureKind::BadRequest.word(), &words))
         }
         Err(_) => {
             let words = "the request did not come within the deadline";
-            return Err(told(protocol, StatusCode::REQUEST_TIMEOUT, FailureKind::Deadline.word(), words));
+            Err(told(protocol, StatusCode::REQUEST_TIMEOUT, FailureKind::Deadline.word(), words))
         }
-    };
-    Ok(Asked {
-        method: parts.method,
-        path: parts.uri.path().into(),
-        headers: Arc::new(parts.headers),
-        body: Body::new(bytes),
-        operation,
-        hops,
-    })
+    }
 }
 
 /// Has a graph answer.
@@ -210,7 +287,7 @@ async fn run(
     let (operation, stream) = (asked.operation, wants_events(graph, &asked));
     let trail = debug.then(Arc::<Trail>::default);
     let span = tools.telemetry.as_ref().map(|of| of.request(graph.name.to_string(), &asked.headers));
-    let question = Question { body: asked.body.clone(), stream, span: span.clone() };
+    let question = Question { body: asked.body.clone(), stream, span: span.clone(), step: None };
     let call = Call::new(Arc::clone(served), index, asked, deadline, Arc::clone(tools), trail.clone());
     let outcome = timeout_at(deadline, ask(&call, graph.entry, question, trail.is_none())).await.unwrap_or_else(|_| {
         Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline"))
@@ -220,7 +297,7 @@ async fn run(
         span.answered(answer.status.as_u16());
     }
     match trail {
-        Some(trail) => traced(&answer, &trail),
+        Some(trail) => traced(graph, &answer, &trail),
         None if stream => as_events(operation, answer),
         None => answer,
     }
@@ -230,7 +307,7 @@ async fn run(
 fn wants_events(graph: &Graph, asked: &Asked) -> bool {
     graph.protocol == Protocol::OpenAI
         && asked.operation.streams()
-        && memchr::memmem::find(asked.body.bytes(), b"\"stream\"").is_some()
+        && memchr::memmem::find(asked.body.received(), b"\"stream\"").is_some()
         && asked.body.json().is_ok_and(|body| body.get("stream") == Some(&true.into()))
 }
 
@@ -259,20 +336,30 @@ fn whole_seconds(pause: Duration) -> u64 {
 }
 
 /// The answer within all that led to it.
-fn traced(answer: &Answer, trail: &Trail) -> Answer {
+fn traced(graph: &Graph, answer: &Answer, trail: &Trail) -> Answer {
     let body = answer.kept().and_then(|body| body.json().ok()).cloned();
-    let mut made = Answer::json(answer.status, json!({"answer": body, "steps": trail.steps()}));
+    let told = json!({"graph": &*graph.name, "revision": graph.revision, "answer": body, "steps": trail.steps()});
+    let mut made = Answer::json(answer.status, told);
     made.headers.insert(DEBUG, HeaderValue::from_static("true"));
     made
 }
 
-fn told(protocol: Protocol, status: StatusCode, word: &str, words: &str) -> Sent {
-    sent(Answer::json(status, error_body(protocol, word, words)), Instant::now() + HEAD_TIMEOUT)
+fn told(protocol: Protocol, status: StatusCode, word: &str, words: &str) -> Answer {
+    Answer::json(status, error_body(protocol, word, words))
 }
 
-fn sent(answer: Answer, deadline: Instant) -> Sent {
+/// Sends what the router says itself.
+fn said(answer: Answer) -> Sent {
+    sent(Wire::Http, answer, Instant::now() + HEAD_TIMEOUT)
+}
+
+fn sent(wire: Wire, answer: Answer, deadline: Instant) -> Sent {
+    if wire != Wire::Http {
+        return calls::answer(answer);
+    }
     let body = match answer.body {
-        AnswerBody::Full(body) => Stream::new(http_body_util::Full::new(body.bytes().clone())),
+        // A message has been fitted before: it is JSON by now, or an error was made of it.
+        AnswerBody::Full(body) => Stream::new(http_body_util::Full::new(body.bytes().cloned().unwrap_or_default())),
         AnswerBody::Stream(stream) => stream.until(deadline),
     };
     let mut response = Response::new(body);

@@ -7,7 +7,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::router::Router;
@@ -42,8 +43,10 @@ pub async fn follow_config_map(router: Arc<Router>, namespace: &str, name: &str)
 /// The file's folder cannot be watched.
 pub async fn follow_file(router: Arc<Router>, path: PathBuf) -> Result<(), notify::Error> {
     let (sender, mut changes) = mpsc::channel(1);
-    let tell = move |_| {
-        let _ = sender.try_send(()); // One wish to look is enough.
+    let tell = move |event: notify::Result<Event>| {
+        if event.map_or(true, |event| may_have_changed(event.kind)) {
+            let _ = sender.try_send(()); // One wish to look is enough.
+        }
     };
     let mut watching = notify::recommended_watcher(tell)?;
     // The folder, since editors and the kubelet put another file in its place.
@@ -61,6 +64,37 @@ pub async fn follow_file(router: Arc<Router>, path: PathBuf) -> Result<(), notif
         }
         if changes.recv().await.is_none() {
             return Ok(());
+        }
+    }
+}
+
+/// Tells whether a file may have changed: reading one is an event too, which would lead to the next reading.
+fn may_have_changed(kind: EventKind) -> bool {
+    !kind.is_access() || kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, ModifyKind, RemoveKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn reading_a_plan_is_no_change_of_it() {
+        use AccessKind::{Close, Open, Read};
+        let quiet = [Open(AccessMode::Any), Read, Close(AccessMode::Read), Close(AccessMode::Any)];
+        for kind in quiet {
+            assert!(!may_have_changed(EventKind::Access(kind)), "{kind:?}");
+        }
+        let changes = [
+            EventKind::Access(Close(AccessMode::Write)),
+            EventKind::Create(CreateKind::File),
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)),
+            EventKind::Remove(RemoveKind::File),
+            EventKind::Any,
+        ];
+        for kind in changes {
+            assert!(may_have_changed(kind), "{kind:?}");
         }
     }
 }

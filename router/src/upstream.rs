@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that nobody has used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Connections of gRPC to one target. A Service gives all requests of a connection to one pod, so there have to be some.
+const CALLING: usize = 8;
+
+/// After so long a connection of gRPC takes no more requests, so that pods that came later get theirs.
+const CALLING_AGE: Duration = Duration::from_secs(60);
+
+/// A connection of gRPC over which nothing comes is asked after so long whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// For so long a credential that was read counts; the kubelet takes about a minute to bring a new one anyway.
 const CREDENTIAL_AGE: Duration = Duration::from_secs(5);
@@ -51,6 +61,7 @@ pub fn address(url: &str) -> Result<(Scheme, Authority, String), String> {
 pub struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     passing: Client<HttpsConnector<HttpConnector>, Stream>,
+    calling: Calling,
     folder: PathBuf,
     credentials: Mutex<HashMap<PathBuf, (Instant, HeaderValue)>>,
 }
@@ -62,12 +73,13 @@ impl Upstream {
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let calling = Calling::new(http.clone());
         let https =
             HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
         let (client, passing) = (builder.build(https.clone()), builder.build(https));
-        Self { client, passing, folder, credentials: Mutex::default() }
+        Self { client, passing, calling, folder, credentials: Mutex::default() }
     }
 
     /// Sends a request.
@@ -84,6 +96,14 @@ impl Upstream {
     /// As above.
     pub async fn pass(&self, request: Request<Stream>) -> Result<Response<Incoming>, Error> {
         self.passing.request(request).await
+    }
+
+    /// Sends a request over HTTP/2.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        self.calling.next().request(request).await
     }
 
     /// Gives a credential as the value of a header.
@@ -111,4 +131,39 @@ impl Upstream {
         known.insert(path.to_owned(), (now, value.clone()));
         Ok(value)
     }
+}
+
+type H2Client = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Clients of HTTP/2 that take turns. Each has one connection to a target, which ends with its last request when another
+/// client takes the place of this.
+struct Calling {
+    connector: HttpConnector,
+    clients: Vec<Mutex<(Instant, H2Client)>>,
+    turn: AtomicUsize,
+}
+
+impl Calling {
+    fn new(connector: HttpConnector) -> Self {
+        let clients = (0..CALLING).map(|_| Mutex::new((Instant::now(), h2_client(connector.clone())))).collect();
+        Self { connector, clients, turn: AtomicUsize::new(0) }
+    }
+
+    fn next(&self) -> H2Client {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+        let mut place = self.clients[turn].lock().unwrap_or_else(PoisonError::into_inner);
+        if place.0.elapsed() > CALLING_AGE {
+            *place = (Instant::now(), h2_client(self.connector.clone()));
+        }
+        place.1.clone()
+    }
+}
+
+fn h2_client(connector: HttpConnector) -> H2Client {
+    let https =
+        HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http2().wrap_connector(connector);
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
+    builder.http2_only(true).http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_timeout(KEEP_ALIVE);
+    builder.build(https)
 }

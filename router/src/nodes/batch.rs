@@ -124,7 +124,7 @@ async fn carry(call: &Arc<Call>, name: &Arc<str>, id: NodeId, members: Vec<Membe
     metrics.batches.get_or_create(labels).inc();
     metrics.batched.get_or_create(labels).inc_by(members.len() as u64);
     let body = if members.len() == 1 { first.asked.as_ref().clone() } else { gathered(&members) };
-    let question = Question { body: Body::of(body), stream: false, span: None };
+    let question = Question { body: Body::of(body), stream: false, span: None, step: None };
     let outcome = match tokio::time::timeout_at(call.deadline, ask_node(call, id, question, false)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::new(FailureKind::Timeout, name, "its batch was not answered in time")),

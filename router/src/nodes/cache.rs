@@ -26,7 +26,7 @@ pub struct Kept {
 pub fn open(plan: &CachePlan) -> moka::future::Cache<Vec<u8>, Arc<Kept>> {
     let weigh = |_: &Vec<u8>, kept: &Arc<Kept>| {
         let headers: usize = kept.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        u32::try_from(kept.body.bytes().len() + headers + ENTRY_BYTES).unwrap_or(u32::MAX)
+        u32::try_from(kept.body.received().len() + headers + ENTRY_BYTES).unwrap_or(u32::MAX)
     };
     moka::future::Cache::builder()
         .weigher(weigh)
@@ -45,17 +45,24 @@ pub async fn ask(call: &Arc<Call>, node: &Node, cache: &Cache, question: Questio
     let metrics = &call.tools.metrics;
     if let Some(kept) = known.get(&key).await {
         metrics.cache_hits.get_or_create(&node.state.labels).inc();
+        call.note(question.step, |step| step.cached = true);
         return Ok(restore(&kept));
     }
     metrics.cache_misses.get_or_create(&node.state.labels).inc();
+    let (step, mut asked) = (question.step, false);
     let make = async {
+        asked = true;
         match ask_node(call, cache.node, question, false).await {
             Ok(answer) if answer.is_success() => keep(&answer).ok_or(Refused::Answer(None)),
             Ok(answer) => Err(Refused::Answer(keep(&answer))),
             Err(failure) => Err(Refused::Failure(failure)),
         }
     };
-    match known.try_get_with(key, make).await {
+    let given = known.try_get_with(key, make).await;
+    if !asked {
+        call.note(step, |step| step.cached = true); // Another request was about to make it.
+    }
+    match given {
         Ok(kept) => {
             // It drops what is too much now and then only, and answers may be large.
             known.run_pending_tasks().await;
@@ -69,7 +76,7 @@ fn key_of(call: &Call, node: &Node, cache: &Cache, question: &Question) -> Resul
     let mut digest = Sha256::new();
     digest.update(call.asked.operation.openai_path());
     match &cache.key {
-        None => digest.update(question.body.bytes()),
+        None => digest.update(question.body.received()),
         Some(key) => {
             let value = key
                 .evaluate(&Names::of(call))

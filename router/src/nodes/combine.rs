@@ -55,11 +55,11 @@ pub fn combine(
 /// An object of all answers by name, put together without looking into them more than to see that they are JSON.
 fn map(given: &[Given]) -> Result<Answer, String> {
     let mut made =
-        BytesMut::with_capacity(given.iter().map(|each| body_of(each).bytes().len() + each.name.len() + 4).sum());
+        BytesMut::with_capacity(given.iter().map(|each| body_of(each).received().len() + each.name.len() + 4).sum());
     for (position, each) in given.iter().enumerate() {
-        let bytes = body_of(each).bytes();
-        serde_json::from_slice::<IgnoredAny>(bytes)
-            .map_err(|error| format!("the answer of {} is not JSON: {error}", each.name))?;
+        let wrong = |words: &str| format!("the answer of {} is not JSON: {words}", each.name);
+        let bytes = body_of(each).bytes().map_err(wrong)?;
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| wrong(&error.to_string()))?;
         made.put_u8(if position == 0 { b'{' } else { b',' });
         made.put_slice(Value::from(each.name.as_ref()).to_string().as_bytes());
         made.put_u8(b':');

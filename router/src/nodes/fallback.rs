@@ -19,19 +19,19 @@ pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Qu
     let mut reasons = Vec::new();
     let mut last: Option<Outcome> = None;
     for (position, choice) in order(node, choices) {
-        let name = &call.served.node(choice.node).name;
         let outcome = ask_node(call, choice.node, question.clone(), stream && choice.accept.is_none()).await;
         let why = match &outcome {
-            Ok(answer) if !is_final(answer) => format!("{name}: status {}", answer.status.as_u16()),
+            Ok(answer) if !is_final(answer) => format!("status {}", answer.status.as_u16()),
             Ok(answer) => match accepted(call, node, choice, answer) {
                 Ok(()) => return outcome,
-                Err(why) => format!("{name}: {why}"),
+                Err(why) => why,
             },
-            Err(failure) if next_may_do_better(failure.kind) => format!("{name}: {}", failure.message),
+            Err(failure) if next_may_do_better(failure.kind) => failure.message.clone(),
             Err(_) => return outcome,
         };
         rest(node, position, choice, &outcome);
-        reasons.push(why);
+        call.leave_out(question.step, choice.node, &why);
+        reasons.push(format!("{}: {why}", call.served.node(choice.node).name));
         // A switch without a case for the request had nothing to say; what came before it had.
         if last.is_none() || !matches!(&outcome, Err(failure) if failure.kind == FailureKind::NoCase) {
             last = Some(outcome);

@@ -55,7 +55,7 @@ fn cast(call: &Arc<Call>, node: &Node, shadow: NodeId, mut question: Question, p
         let until = beside.deadline;
         let outcome = tokio::time::timeout_at(until, ask_node(&beside, shadow, question, false)).await;
         let (Some(id), Ok(Ok(answer)), Ok(primary)) = (id, outcome, primary.await) else { return };
-        compare(&beside, id, &primary, &answer);
+        compare(&beside, id, shadow, &primary, &answer);
     });
     sender
 }
@@ -64,7 +64,7 @@ fn position_of(call: &Call, node: &Node) -> Option<NodeId> {
     call.served.nodes.iter().position(|each| std::ptr::eq(each, node)).map(NodeId)
 }
 
-fn compare(call: &Call, id: NodeId, primary: &Kept, answer: &Answer) {
+fn compare(call: &Call, id: NodeId, asked: NodeId, primary: &Kept, answer: &Answer) {
     let node = call.served.node(id);
     let (Kind::Mirror(mirror), Some(shadow)) = (&node.kind, Kept::of(answer)) else { return };
     let Some(compare) = &mirror.compare else { return };
@@ -77,6 +77,11 @@ fn compare(call: &Call, id: NodeId, primary: &Kept, answer: &Answer) {
     let metrics = &call.tools.metrics;
     let counter = if agree { &metrics.agreements } else { &metrics.disagreements };
     counter.get_or_create(&node.state.labels).inc();
+    if let Kind::Graph { graph, .. } = call.served.node(asked).kind
+        && let Some(tally) = &call.served.graphs[graph].tally
+    {
+        tally.compared(agree);
+    }
 }
 
 /// A place among the mirrored requests that are under way.

@@ -32,8 +32,12 @@ pub async fn ask(
     let trail = call.trail.clone();
     let within = Call::new(Arc::clone(&call.served), graph, asked, deadline, Arc::clone(&call.tools), trail);
     let direct = outer == inner.protocol;
-    let next = Question { body, stream: question.stream && direct, span: question.span.clone() };
+    let next = Question { body, stream: question.stream && direct, ..question.clone() };
+    let counting = inner.tally.as_ref().map(|tally| tally.begin(deadline));
     let outcome = timeout_at(deadline, ask_node(&within, entry, next, stream && direct)).await;
+    if let Some(counting) = counting {
+        counting.end(matches!(&outcome, Ok(Ok(answer)) if !answer.status.is_server_error()));
+    }
     let mut answer = outcome
         .map_err(|_| bad(FailureKind::Timeout, format!("graph {} did not answer in its time", inner.name)))??;
     if !direct && answer.is_success() {

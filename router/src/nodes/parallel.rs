@@ -10,13 +10,14 @@ use crate::call::{Call, Outcome, ask as ask_node};
 use crate::graph::{Node, Parallel};
 use crate::message::{Answer, Failure, FailureKind, Question};
 use crate::plan::{Method, OnError};
+use crate::trail::StepId;
 
 /// Asks all nodes and combines what they answer, as soon as it is certain what that is.
 ///
 /// # Errors
 /// Too few answered, or their answers cannot be combined. What still runs then is given up.
 pub async fn ask(call: &Arc<Call>, node: &Node, parallel: &Parallel, question: Question) -> Outcome {
-    let first = parallel.method == Method::First;
+    let (first, step) = (parallel.method == Method::First, question.step);
     let mut asked: FuturesUnordered<_> = parallel
         .nodes
         .iter()
@@ -26,7 +27,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, parallel: &Parallel, question: Q
             async move { (position, ask_node(call, id, question, false).await) }
         })
         .collect();
-    let mut tally = Tally::new(call, node, parallel);
+    let mut tally = Tally::new(call, node, parallel, step);
     while let Some((position, outcome)) = asked.next().await {
         if let Err(failure) = tally.take(position, outcome) {
             // What a node says of the client's own mistake is more useful to it than how many nodes said so.
@@ -53,15 +54,16 @@ struct Tally<'a> {
     call: &'a Call,
     node: &'a Node,
     parallel: &'a Parallel,
+    step: Option<StepId>,
     answers: Vec<Option<Answer>>,
     reasons: Vec<String>,
     client_error: Option<Answer>,
 }
 
 impl<'a> Tally<'a> {
-    fn new(call: &'a Call, node: &'a Node, parallel: &'a Parallel) -> Self {
+    fn new(call: &'a Call, node: &'a Node, parallel: &'a Parallel, step: Option<StepId>) -> Self {
         let answers = parallel.nodes.iter().map(|_| None).collect();
-        Self { call, node, parallel, answers, reasons: Vec::new(), client_error: None }
+        Self { call, node, parallel, step, answers, reasons: Vec::new(), client_error: None }
     }
 
     fn take(&mut self, position: usize, outcome: Outcome) -> Result<(), Failure> {
@@ -84,7 +86,12 @@ impl<'a> Tally<'a> {
         let fatal =
             self.parallel.quorum.is_none() && of.on_error == OnError::Fail && self.parallel.method != Method::First;
         let left = self.parallel.nodes.len() - self.reasons.len();
-        if fatal || left < self.parallel.required(self.call) { Err(self.failed()) } else { Ok(()) }
+        if fatal || left < self.parallel.required(self.call) {
+            return Err(self.failed());
+        }
+        let why = if of.on_error == OnError::Skip { "onError: Skip" } else { "enough others are asked" };
+        self.call.leave_out(self.step, self.parallel.nodes[position], why);
+        Ok(())
     }
 
     fn failed(&self) -> Failure {

@@ -27,7 +27,9 @@ pub async fn ask(call: &Arc<Call>, node: &Node, steps: &[NodeId], mut question: 
                 }
                 kept = Some(answer);
             }
-            _ if call.served.node(step).on_error == OnError::Skip && (kept.is_some() || !last) => {}
+            _ if call.served.node(step).on_error == OnError::Skip && (kept.is_some() || !last) => {
+                call.leave_out(question.step, step, "onError: Skip");
+            }
             failed => return failed,
         }
     }

@@ -16,10 +16,15 @@ pub async fn ask(call: &Arc<Call>, node: &Node, split: &Split, question: Questio
     let point = match &split.sticky {
         None => rand::random_range(0..split.total),
         Some(sticky) => {
-            let value = sticky
-                .evaluate(&Names::of(call))
-                .map_err(|error| Failure::new(FailureKind::Mapping, &node.name, format!("split.sticky: {error}")))?;
-            point_of(&value.to_string(), split.total)
+            let value = sticky.evaluate(&Names::of(call));
+            match value {
+                Ok(value) => point_of(&value.to_string(), split.total),
+                Err(_) if split.lenient => rand::random_range(0..split.total),
+                Err(error) => {
+                    let words = format!("split.sticky: {error}");
+                    return Err(Failure::new(FailureKind::Mapping, &node.name, words));
+                }
+            }
         }
     };
     ask_node(call, share_of(split, point), question, stream).await
@@ -49,7 +54,7 @@ mod tests {
 
     fn split(weights: &[u32]) -> Split {
         let to: Vec<_> = weights.iter().enumerate().map(|(index, &weight)| (NodeId(index), weight)).collect();
-        Split { to, total: weights.iter().sum(), sticky: None }
+        Split { to, total: weights.iter().sum(), sticky: None, lenient: false }
     }
 
     #[test]

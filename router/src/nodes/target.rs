@@ -5,15 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use crate::call::{Call, Outcome};
+use crate::call::{Call, Outcome, Wire};
 use crate::graph::{Node, Secret, Target};
 use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream};
-use crate::plan::Protocol;
+use crate::nodes::rpc;
+use crate::plan::{Protocol, Transport};
 use crate::protocol::{adapt, target_path};
 
 /// An answer of at most so many bytes is read as a whole even if it could be passed on as it comes: what breaks half way
@@ -25,9 +26,12 @@ const WHOLE: u64 = 256 << 10;
 /// # Errors
 /// There is no connection, it broke, or the answer is not what the protocol says.
 pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, stream: bool) -> Outcome {
+    if target.transport == Transport::Grpc {
+        return rpc::ask(call, node, target, question, stream).await;
+    }
     let limit = call.graph().limits.body;
     let direct = target.protocol == call.graph().protocol;
-    let stream = stream && direct;
+    let stream = stream && direct && call.asked.wire == Wire::Http;
     let request = prepare(call, node, target, &question, stream)?;
     let response = call.tools.upstream.send(request).await.map_err(|error| refused(node, &error))?;
     let (parts, body) = response.into_parts();
@@ -41,13 +45,27 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     let status = response.status();
     let bytes = read(node, response, limit).await?;
     let mut body = Body::new(bytes);
-    if !direct && status.is_success() {
-        let asked = question.body.json().unwrap_or(&Value::Null);
-        let (from, to) = (target.protocol, call.graph().protocol);
-        body = adapt::answer(from, to, call.asked.operation, &body, &call.graph().name, asked)
-            .map_err(|words| Failure::new(FailureKind::BadAnswer, &node.name, words))?;
+    if status.is_success() {
+        body = adapted(call, node, target, &question, body)?;
     }
     Ok(Answer { status, headers, body: AnswerBody::Full(body) })
+}
+
+/// Puts an answer into what the graph speaks.
+pub(super) fn adapted(
+    call: &Call,
+    node: &Node,
+    target: &Target,
+    question: &Question,
+    body: Body,
+) -> Result<Body, Failure> {
+    let (from, to) = (target.protocol, call.graph().protocol);
+    if from == to {
+        return Ok(body);
+    }
+    let asked = question.body.json().unwrap_or(&Value::Null);
+    adapt::answer(from, to, call.asked.operation, &body, &call.graph().name, asked)
+        .map_err(|words| Failure::new(FailureKind::BadAnswer, &node.name, words))
 }
 
 fn prepare(
@@ -70,7 +88,8 @@ fn prepare(
     };
     let uri =
         Uri::builder().scheme(target.scheme.clone()).authority(target.authority.clone()).path_and_query(path).build();
-    let mut request = Request::new(Full::new(body.bytes().clone()));
+    let bytes = body.bytes().map_err(|words| bad(words.to_owned()))?.clone();
+    let mut request = Request::new(Full::new(bytes));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.map_err(|error| bad(error.to_string()))?;
     fill(call, node, target, question, request.headers_mut())?;
@@ -95,7 +114,13 @@ fn for_openai(body: &Body, target: &Target, wanted: bool, stream: bool) -> Resul
 }
 
 /// Writes the headers of a request: few, and each by name.
-fn fill(call: &Call, node: &Node, target: &Target, question: &Question, into: &mut HeaderMap) -> Result<(), Failure> {
+pub(super) fn fill(
+    call: &Call,
+    node: &Node,
+    target: &Target,
+    question: &Question,
+    into: &mut HeaderMap,
+) -> Result<(), Failure> {
     into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let asked = &call.asked.headers;
@@ -124,7 +149,7 @@ fn fill(call: &Call, node: &Node, target: &Target, question: &Question, into: &m
 }
 
 /// Takes of the headers of an answer what the client may have.
-fn answered(call: &Call, given: &HeaderMap) -> HeaderMap {
+pub(super) fn answered(call: &Call, given: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(4);
     for name in ANSWERED.iter().chain(&call.graph().headers).filter(|name| !headers::is_of_connection(name)) {
         if let Some(value) = given.get(name) {
@@ -134,7 +159,7 @@ fn answered(call: &Call, given: &HeaderMap) -> HeaderMap {
     kept
 }
 
-fn refused(node: &Node, error: &hyper_util::client::legacy::Error) -> Failure {
+pub(super) fn refused(node: &Node, error: &hyper_util::client::legacy::Error) -> Failure {
     let kind = if error.is_connect() { FailureKind::Connect } else { FailureKind::Reset };
     Failure::new(kind, &node.name, with_causes(error))
 }
@@ -175,8 +200,17 @@ async fn begin(node: &Node, mut body: Incoming) -> Result<Stream, Failure> {
 }
 
 async fn read(node: &Node, response: Response<Incoming>, limit: usize) -> Result<Bytes, Failure> {
+    Ok(collect(node, response, limit).await?.to_bytes())
+}
+
+/// Reads an answer as a whole, with its trailers.
+pub(super) async fn collect(
+    node: &Node,
+    response: Response<Incoming>,
+    limit: usize,
+) -> Result<Collected<Bytes>, Failure> {
     let collected = Limited::new(response.into_body(), limit).collect().await;
-    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
+    collected.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             let words = format!("its answer has more than the {limit} bytes that limits.body allows");
             return Failure::new(FailureKind::TooLarge, &node.name, words);

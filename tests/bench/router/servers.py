@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,24 +109,31 @@ def kserve(programs: Programs, port: int, kind: str, steps: int) -> Iterator[tup
 
 @contextmanager
 def _running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the block ends; it answers on its port by then."""
+    """Run a program until the block ends; it listens on its port by then."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _until_it_answers(process, port)
+            _until_it_listens(process, port)
             yield process
         finally:
-            process.kill()  # KServe's waits for half a minute when it is told to end
+            _end(process)
 
 
-def _until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()  # nginx ends its worker then
+    try:
+        process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        process.kill()  # KServe's waits for half a minute
+
+
+def _until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1):
-                return
-        except urllib.error.HTTPError:
-            return
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > until:
                 raise
             time.sleep(0.02)
+        else:
+            return

@@ -71,12 +71,14 @@ class RouterProcess:
         raise AssertionError(f"nothing was reported of {revision}")
 
     @contextlib.asynccontextmanager
-    async def watch(self) -> AsyncIterator[AsyncIterator[Json]]:
-        """Follow its reports."""
+    async def watch(self, *, counts: bool = False) -> AsyncIterator[AsyncIterator[Json]]:
+        """Follow its reports, or what it has counted of releases."""
 
         async def lines() -> AsyncIterator[Json]:
             async for line in answer.content:
-                yield json.loads(line)
+                told = json.loads(line)
+                if ("counts" in told) is counts:
+                    yield told
 
         async with self.session.get(f"http://127.0.0.1:{self.admin}/watch") as answer:
             yield lines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -132,6 +133,21 @@ async def test_a_port_that_is_taken_refuses_the_plan(running: RouterProcess) -> 
     async with backend({"json": "a"}) as server:
         report = await running.reported(running.write([graph([target("n", server.url)], port=server.port)]))
         assert f"port {server.port} cannot be opened" in report["refused"]["message"]
+
+
+async def test_a_plan_that_does_not_change_is_not_read_again(running: RouterProcess) -> None:
+    async with backend({"json": "a"}) as server:
+        port = free_port()
+        await running.serve([graph([target("n", server.url)], port=port)])
+        before = read_calls(running)
+        for _ in range(100):
+            assert await ask(running.session, port) == "a"
+        assert read_calls(running) - before < 20, "sockets do not count among them"
+
+
+def read_calls(running: RouterProcess) -> int:
+    """Give how often a router has read from files so far."""
+    return int(re.findall(r"^syscr: (\d+)$", Path(f"/proc/{running.process.pid}/io").read_text(), re.MULTILINE)[0])
 
 
 async def test_a_breaker_stays_open_over_a_plan_that_does_not_touch_it(running: RouterProcess) -> None:

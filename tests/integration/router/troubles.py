@@ -33,7 +33,8 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
         try:
-            await self.backend.handle(reader, writer)
+            with contextlib.suppress(asyncio.CancelledError):  # the loop ends, and nobody asks what came of it
+                await self.backend.handle(reader, writer)
         finally:
             self._connections.discard(writer)
 

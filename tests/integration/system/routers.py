@@ -27,6 +27,7 @@ class Fleet:
         self.space, self.name = space, name
         self.refuses: set[str] = set()
         self._served: Body = {"revision": "", "graphs": {}, "refused": None, "demand": {}}
+        self._counts: Body | None = None
         self._ended = threading.Event()
         self._servers: list[ThreadingHTTPServer] = []
 
@@ -49,6 +50,12 @@ class Fleet:
             status = {"podIP": host, "podIPs": [{"ip": host}]}
             self.space.patch("Pod", pod["metadata"]["name"], {"status": status}, status=True)
 
+    def count(self, graph: str, **sides: Body) -> None:
+        """Tell what was counted for the step that is served, `old` and `new`; each router the same."""
+        planned = {part["name"]: part["counted"] for part in self.plan()["graphs"] if "counted" in part}
+        told = {f"{graph}.{side}": counts for side, counts in sides.items()}
+        self._counts = {"counts": {name: {"epoch": planned[name], **counts} for name, counts in told.items()}}
+
     def end(self) -> None:
         """Tell nothing more."""
         self._ended.set()
@@ -58,12 +65,12 @@ class Fleet:
 
     def lines(self) -> Iterator[bytes]:
         """Give what a pod tells, as it changes."""
-        told: Body | None = None
+        told: list[Body | None] = [None, None]
         while not self._ended.is_set():
-            served = self._served
-            if served is not told:
-                yield json.dumps(served).encode() + b"\n"
-                told = served
+            for place, line in enumerate((self._served, self._counts)):
+                if line is not told[place] and line is not None:
+                    yield json.dumps(line).encode() + b"\n"
+                    told[place] = line
             time.sleep(0.02)  # the thread of one connection of a server that tells what changes
 
     def _pods(self, wanted: int) -> list[Body]:
