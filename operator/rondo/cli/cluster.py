@@ -7,8 +7,9 @@ once, into what a person can act on.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,12 +25,45 @@ from rondo.cli.progress import Object
 PIPELINES: Final = "pipelines"
 RUNS: Final = "pipelineruns"
 DEPLOYMENTS: Final = "modeldeployments"
+GRAPHS: Final = "modelgraphs"
 
 _CONNECT: Final = 5.0
 _STREAM: Final = 50
 """Seconds of one watch; after it the object is read again, so a stream that has died in silence is noticed."""
 _PAUSE: Final = 1.0
 """Seconds between tries to reach an API server that was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over HTTP, whatever its status.
+
+    Attributes:
+        status: Its status.
+        headers: Names in lower case.
+        body: The bytes.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def why(self) -> str:
+        """What the API server says in words of a request that it has refused; else the body, in one line."""
+        try:
+            said = self.json()
+        except ValueError:
+            return " ".join(self.body.decode(errors="replace").split())
+        return str(said.get("message", said)) if isinstance(said, dict) else str(said)
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: It is none.
+        """
+        return json.loads(self.body)
 
 
 @dataclass(frozen=True)
@@ -85,6 +119,40 @@ class Cluster:
                     raise
                 lost(str(error))
                 time.sleep(_PAUSE)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        patience: float = 30.0,
+    ) -> Reply:
+        """Ask the API server for anything, such as what stands behind its proxy.
+
+        Args:
+            method: Such as `GET`.
+            path: Path on the API server.
+            query: Parameters of the path.
+            headers: Headers besides those that say who asks.
+            body: What is sent, as it is.
+            patience: Seconds in which something has to come.
+
+        Raises:
+            CommandError: The API server cannot be reached.
+        """
+        loaded = self.api.api_client
+        _, url, sent, *_ = loaded.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=dict(headers or {}),
+            auth_settings=["BearerToken"],
+        )
+        with _translated(self.namespace, ""):
+            return send(loaded.rest_client.pool_manager, method, url, headers=sent, body=body, patience=patience)
 
     def _list(self, plural: str, **options: Any) -> Any:
         with _translated(self.namespace, plural):
@@ -162,6 +230,25 @@ def _namespace_of(context: str | None, kubeconfig: str | None) -> str:
     return str(chosen["context"].get("namespace") or "default")
 
 
+def send(
+    pool: urllib3.PoolManager,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    patience: float,
+) -> Reply:
+    """Send a request once and read its answer as a whole.
+
+    Raises:
+        urllib3.exceptions.HTTPError: There is no answer.
+    """
+    timeout = urllib3.Timeout(connect=_CONNECT, read=patience)
+    answer = pool.request(method, url, headers=dict(headers), body=body, timeout=timeout, retries=False, redirect=False)
+    return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.data)
+
+
 @contextlib.contextmanager
 def _translated(namespace: str, plural: str) -> Iterator[None]:
     """Turn the client's errors into words."""
@@ -170,7 +257,7 @@ def _translated(namespace: str, plural: str) -> Iterator[None]:
     except ApiException as error:
         raise _refusal(error, namespace, plural) from error
     except urllib3.exceptions.HTTPError as error:
-        raise _UnreachableError(f"the API server does not answer: {_root(error)}") from error
+        raise _UnreachableError(f"the API server does not answer: {root_cause(error)}") from error
 
 
 def _refusal(error: ApiException, namespace: str, plural: str) -> CommandError:
@@ -187,11 +274,11 @@ def _refusal(error: ApiException, namespace: str, plural: str) -> CommandError:
             return CommandError(f"the API server refused: {error.status} {error.reason}")
 
 
-def _root(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """Give what lies below the wrappings of an HTTP error: `[Errno 111] Connection refused`."""
     inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException):
-        return _root(inner)
+        return root_cause(inner)
     # The client library's own errors begin with the name of the connection object.
     return _one_line(error).rpartition("object at ")[2].rpartition(": ")[2] or type(error).__name__
 

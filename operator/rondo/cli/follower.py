@@ -1,4 +1,7 @@
-"""`rondo watch`: find the run that is meant, follow it to its end, then what it deployed until that is Ready."""
+"""`rondo watch`: find the run that is meant, follow it to its end, then what it deployed until that is Ready.
+
+What serves, a graph or a model deployment, may be meant itself.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,36 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from rondo.api.base import GROUP
-from rondo.cli.cluster import DEPLOYMENTS, PIPELINES, RUNS, Cluster
+from rondo.cli.cluster import DEPLOYMENTS, GRAPHS, PIPELINES, RUNS, Cluster
 from rondo.cli.errors import FAILED, CommandError
-from rondo.cli.progress import Object, condition, deployment_state, observed, run_over, run_state
+from rondo.cli.progress import Object, condition, observed, run_over, run_state, serving_state
 from rondo.cli.screen import Screen
 
 DEPLOYED_BY: Final = f"{GROUP}/deployed-by"
-"""Annotation of a ModelDeployment: RUN/STAGE/uid of the run that set its fields last."""
+"""Annotation of a ModelDeployment or ModelGraph: RUN/STAGE/uid of the run that set its fields last."""
 
 _KINDS: Final = {
     PIPELINES: {"pipeline", "pipelines", "pl"},
     RUNS: {"run", "runs", "pipelinerun", "pipelineruns", "plr"},
+    GRAPHS: {"graph", "graphs", "modelgraph", "modelgraphs", "mg"},
+    DEPLOYMENTS: {"model", "models", "modeldeployment", "modeldeployments", "md"},
 }
+_NAMES: Final = {
+    PIPELINES: "Pipeline",
+    RUNS: "PipelineRun",
+    GRAPHS: "ModelGraph",
+    DEPLOYMENTS: "ModelDeployment",
+}
+_SERVING: Final = (GRAPHS, DEPLOYMENTS)
 
 
 def watch(cluster: Cluster, target: str | None, screen: Screen) -> int:
-    """Show a run until it and what it deployed have come to an end.
+    """Show a run until it and what it deployed have come to an end, or what serves until it is Ready or Stalled.
 
     Args:
         cluster: Where it is.
-        target: A pipeline, of which the newest run is meant, or a run, also as KIND/NAME; None for the newest run.
+        target: A pipeline, of which the newest run is meant, a run, a graph or a model deployment, also as KIND/NAME;
+            None for the newest run.
         screen: Where it is shown.
 
     Returns:
@@ -34,26 +47,32 @@ def watch(cluster: Cluster, target: str | None, screen: Screen) -> int:
     Raises:
         CommandError: It cannot be found out.
     """
-    run = _follow_run(cluster, find_run(cluster, target, screen), screen)
+    plural, name = find(cluster, target)
+    if plural in _SERVING:
+        return _follow_serving(cluster, [(plural, name)], screen)
+    if plural == PIPELINES:
+        name = _newest_run(cluster, name, screen)
+    run = _follow_run(cluster, name, screen)
     if run_state(run) == "Failed":
         return FAILED
-    return _follow_deployments(cluster, run, screen)
+    deployed = [(each, name) for each in _SERVING for name in deployed_by(run, cluster.list(each))]
+    return _follow_serving(cluster, deployed, screen)
 
 
-def find_run(cluster: Cluster, target: str | None, screen: Screen) -> str:
-    """Find the name of the run that is meant, waiting for one that is about to be made.
+def find(cluster: Cluster, target: str | None) -> tuple[str, str]:
+    """Find what is meant, as plural of its kind and name; a bare name is the first thing of that name.
 
     Raises:
-        CommandError: There is no such thing, or no run will come of it.
+        CommandError: There is no such thing.
     """
     if target is None:
-        return _newest_of_namespace(cluster)
+        return RUNS, _newest_of_namespace(cluster)
     plural, name = parse_target(target)
-    if plural != RUNS and cluster.get(PIPELINES, name) is not None:
-        return _newest_run(cluster, name, screen)
-    if plural != PIPELINES and cluster.get(RUNS, name) is not None:
-        return name
-    what = {None: "Pipeline or PipelineRun", PIPELINES: "Pipeline", RUNS: "PipelineRun"}[plural]
+    for each in _NAMES if plural is None else (plural,):
+        if cluster.get(each, name) is not None:
+            return each, name
+    *others, last = _NAMES.values()
+    what = f"{', '.join(others)} or {last}" if plural is None else _NAMES[plural]
     raise CommandError(f"there is no {what} {name} in namespace {cluster.namespace}")
 
 
@@ -68,7 +87,9 @@ def parse_target(target: str) -> tuple[str | None, str]:
         return None, target
     plural = next((plural for plural, words in _KINDS.items() if kind.partition(".")[0].lower() in words), None)
     if plural is None:
-        raise CommandError(f"{target}: {kind} cannot be watched, only pipeline/NAME or run/NAME")
+        raise CommandError(
+            f"{target}: {kind} cannot be watched, only pipeline/NAME, run/NAME, graph/NAME or model/NAME"
+        )
     return plural, name
 
 
@@ -90,12 +111,12 @@ def newest_run(pipeline: Object) -> str | None:
     return None if last is None else str(last["name"])
 
 
-def deployed_by(run: Object, deployments: Sequence[Object]) -> list[str]:
-    """Give the names of the ModelDeployments whose fields were set last by this run."""
+def deployed_by(run: Object, serving: Sequence[Object]) -> list[str]:
+    """Give the names of what serves and whose fields were set last by this run."""
     uid = run["metadata"]["uid"]
     return [
         each["metadata"]["name"]
-        for each in deployments
+        for each in serving
         if each["metadata"].get("annotations", {}).get(DEPLOYED_BY, "").endswith(f"/{uid}")
     ]
 
@@ -136,24 +157,23 @@ def _follow_run(cluster: Cluster, name: str, screen: Screen) -> Object:
     raise CommandError(f"PipelineRun {name} was deleted", FAILED)
 
 
-def _follow_deployments(cluster: Cluster, run: Object, screen: Screen) -> int:
+def _follow_serving(cluster: Cluster, serving: Sequence[tuple[str, str]], screen: Screen) -> int:
     """Follow one after the other: all must become Ready, so the order does not matter."""
-    names = deployed_by(run, cluster.list(DEPLOYMENTS))
-    found: dict[str, Object] = {}
-    for name in names:
-        for deployment in _changes(cluster, name, screen):
-            found[name] = deployment
-            screen.deployments(list(found.values()))
-            if deployment_state(deployment) != "Progressing":
+    found: dict[tuple[str, str], Object] = {}
+    for plural, name in serving:
+        for thing in _changes(cluster, plural, name, screen):
+            found[plural, name] = thing
+            screen.serving(list(found.values()))
+            if serving_state(thing) != "Progressing":
                 break
-    return 0 if all(deployment_state(each) == "Ready" for each in found.values()) else FAILED
+    return 0 if all(serving_state(each) == "Ready" for each in found.values()) else FAILED
 
 
-def _changes(cluster: Cluster, name: str, screen: Screen) -> Iterator[Object]:
-    for deployment in cluster.follow(DEPLOYMENTS, name, lost=_lost(screen)):
-        if deployment is None:
-            raise CommandError(f"ModelDeployment {name} was deleted", FAILED)
-        yield deployment
+def _changes(cluster: Cluster, plural: str, name: str, screen: Screen) -> Iterator[Object]:
+    for thing in cluster.follow(plural, name, lost=_lost(screen)):
+        if thing is None:
+            raise CommandError(f"{_NAMES[plural]} {name} was deleted", FAILED)
+        yield thing
 
 
 def _lost(screen: Screen) -> Callable[[str], None]:

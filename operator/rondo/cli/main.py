@@ -12,14 +12,17 @@ from typing import Annotated
 import typer
 
 from rondo.cli.errors import FAILED, INTERRUPTED, CommandError
+from rondo.cli.graph.commands import graph
+from rondo.cli.options import Context, Kubeconfig, Namespace
 from rondo.version import __version__
 
 app = typer.Typer(
-    help="Rondo orchestrates AI on Kubernetes: pipelines and model deployments.",
+    help="Rondo orchestrates AI on Kubernetes: pipelines, model deployments and graphs of models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(graph, name="graph")
 
 importer = typer.Typer(help="Translate manifests of other tools.", no_args_is_help=True)
 app.add_typer(importer, name="import")
@@ -27,14 +30,11 @@ app.add_typer(importer, name="import")
 Target = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PIPELINE|RUN]",
-        help="A pipeline, of which the newest run is shown, or a run; pipeline/NAME and run/NAME say which. "
-        "Default: the newest run of the namespace.",
+        metavar="[PIPELINE|RUN|GRAPH]",
+        help="A pipeline, of which the newest run is shown, a run, a graph or a model deployment; pipeline/NAME, "
+        "run/NAME, graph/NAME and model/NAME say which. Default: the newest run of the namespace.",
     ),
 ]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Default: that of the context.")]
-Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig. Default: the current one.")]
-Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Default: $KUBECONFIG, else ~/.kube/config.")]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON; - reads standard input.")]
 
 
@@ -42,7 +42,7 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JS
 def watch(
     target: Target = None, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
 ) -> None:
-    """Show a run's stages until it ends, then what it deployed until that is Ready.
+    """Show a run's stages until it ends, then what it deployed until that is Ready; or a graph until it is Ready.
 
     On a terminal the tree is drawn in place; elsewhere each change is a line.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 Object = Mapping[str, Any]
 """An object of the API."""
@@ -49,12 +49,23 @@ class Node:
     children: tuple[Node, ...] = ()
 
 
+class Tree(Protocol):
+    """What has more of its kind below it."""
+
+    @property
+    def children(self) -> Sequence[Self]:
+        """What hangs below."""
+
+
+T = TypeVar("T", bound=Tree)
+
+
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(Generic[T]):
     """One line of the drawn tree; `guide` is what joins it to the rows above, of `Guides`' characters."""
 
     guide: str
-    node: Node
+    node: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,7 @@ def stage_node(stage: Mapping[str, Any], now: datetime) -> Node:
 
 def deployment_node(deployment: Object) -> Node:
     """Describe a ModelDeployment."""
-    state = deployment_state(deployment)
+    state = serving_state(deployment)
     status = deployment.get("status", {})
     ready = condition(deployment, "Ready")
     message = ready.get("message", "") if ready else "the operator has not looked at it yet"
@@ -146,13 +157,13 @@ def run_over(run: Object) -> bool:
     return "completionTime" in run.get("status", {})
 
 
-def deployment_state(deployment: Object) -> str:
-    """Give a ModelDeployment's state in one word: Ready, Stalled or Progressing; never of an older generation."""
-    if not observed(deployment):
+def serving_state(thing: Object) -> str:
+    """Give the state of what serves in one word: Ready, Stalled or Progressing; never of an older generation."""
+    if not observed(thing):
         return "Progressing"
-    if condition(deployment, "Ready").get("status") == "True":
+    if condition(thing, "Ready").get("status") == "True":
         return "Ready"
-    return "Stalled" if condition(deployment, "Stalled").get("status") == "True" else "Progressing"
+    return "Stalled" if condition(thing, "Stalled").get("status") == "True" else "Progressing"
 
 
 def observed(thing: Object) -> bool:
@@ -172,7 +183,7 @@ def tone_of(state: str) -> Tone:
     return _TONES.get(state, Tone.NEUTRAL)
 
 
-def rows(node: Node, guides: Guides, guide: str = "", below: str = "") -> list[Row]:
+def rows(node: T, guides: Guides, guide: str = "", below: str = "") -> list[Row[T]]:
     """Lay a tree out as lines."""
     found = [Row(guide, node)]
     for child in node.children:
@@ -182,14 +193,18 @@ def rows(node: Node, guides: Guides, guide: str = "", below: str = "") -> list[R
     return found
 
 
-def foldings(node: Node) -> Iterator[Node]:
-    """Give a tree, then ever smaller ones for where there is no room: stages that say least are put into one row.
+def foldings(node: Node, noun: str = "stages") -> Iterator[Node]:
+    """Give a tree, then ever smaller ones for where there is no room: rows that say least are put into one.
 
     Those that are done come first, then those that have not begun; one with something below it stays.
+
+    Args:
+        node: The tree.
+        noun: What several of its rows are called.
     """
     yield node
     for tones in ({Tone.GOOD, Tone.NEUTRAL}, {Tone.IDLE}):
-        node = replace(node, children=_fold(node.children, tones))
+        node = _fold(node, tones, noun)
         yield node
 
 
@@ -264,24 +279,25 @@ def _is_news(before: Node | None, after: Node) -> bool:
     return words or (before.state, before.tone, before.children) != (after.state, after.tone, after.children)
 
 
-def _fold(children: Sequence[Node], tones: set[Tone]) -> tuple[Node, ...]:
+def _fold(node: Node, tones: set[Tone], noun: str) -> Node:
     """Put what has one of these tones, and nothing below it, into one row a state, where its first one stood."""
     folded: dict[str, list[Node]] = {}
     kept: list[Node | str] = []
-    for child in children:
+    for child in node.children:
         if child.tone not in tones or child.children:
-            kept.append(child)
+            kept.append(_fold(child, tones, noun))
         elif child.state in folded:
             folded[child.state].append(child)
         else:
             folded[child.state] = [child]
             kept.append(child.state)
-    return tuple(_folded(folded[each]) if isinstance(each, str) else each for each in kept)
+    children = (_folded(folded[each], noun) if isinstance(each, str) else each for each in kept)
+    return replace(node, children=tuple(children))
 
 
-def _folded(nodes: Sequence[Node]) -> Node:
+def _folded(nodes: Sequence[Node], noun: str) -> Node:
     first = nodes[0]
-    return first if len(nodes) == 1 else Node(f"{len(nodes)} stages", first.state, first.tone)
+    return first if len(nodes) == 1 else Node(f"{len(nodes)} {noun}", first.state, first.tone)
 
 
 def _value(value: Any) -> str:

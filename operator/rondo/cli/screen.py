@@ -5,7 +5,7 @@ The last step of `rondo watch`; what is drawn comes from progress.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rondo.cli.graph.topology import graph_node
 from rondo.cli.progress import (
     FANCY,
     PLAIN,
@@ -30,7 +31,7 @@ from rondo.cli.progress import (
     run_node,
 )
 
-_STYLES: Final = {
+STYLES: Final = {
     Tone.IDLE: "dim",
     Tone.ACTIVE: "cyan",
     Tone.TROUBLE: "yellow",
@@ -38,7 +39,7 @@ _STYLES: Final = {
     Tone.BAD: "bold red",
     Tone.NEUTRAL: "dim",
 }
-_MARKS: Final = {
+MARKS: Final = {
     Tone.IDLE: "·",
     Tone.ACTIVE: "●",
     Tone.TROUBLE: "▲",
@@ -46,7 +47,7 @@ _MARKS: Final = {
     Tone.BAD: "✘",
     Tone.NEUTRAL: "○",
 }
-_ASCII_MARKS: Final = {
+ASCII_MARKS: Final = {
     Tone.IDLE: ".",
     Tone.ACTIVE: "*",
     Tone.TROUBLE: "!",
@@ -73,8 +74,8 @@ class Screen(Protocol):
     def run(self, run: Object) -> None:
         """Show a run as it is now."""
 
-    def deployments(self, deployments: Sequence[Object]) -> None:
-        """Show the deployments that a run has made as they are now."""
+    def serving(self, things: Sequence[Object]) -> None:
+        """Show model deployments and graphs as they are now."""
 
 
 class Drawing:
@@ -84,7 +85,7 @@ class Drawing:
         self._console = console
         self._note = ""
         self._run: Object | None = None
-        self._deployments: Sequence[Object] = ()
+        self._serving: Sequence[Object] = ()
         self._over = False
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
 
@@ -108,20 +109,24 @@ class Drawing:
         """Show a run."""
         self._run, self._note = run, ""
 
-    def deployments(self, deployments: Sequence[Object]) -> None:
-        """Show deployments below the run."""
-        self._deployments, self._note = deployments, ""
+    def serving(self, things: Sequence[Object]) -> None:
+        """Show what serves below the run, if there is one."""
+        self._serving, self._note = things, ""
 
     def _draw(self) -> RenderableType:
-        now = datetime.now(UTC)
-        trees = list(foldings(run_node(self._run, now))) if self._run is not None else []
-        below = list(map(deployment_node, self._deployments))
         note = Text(self._note, style="dim") if self._note else Group()
         fancy = can_draw(self._console)
-        if self._over:
-            return Group(draw([*trees[:1], *below], fancy=fancy, whole=True), note)
-        choices = [Group(draw([tree, *below], fancy=fancy, whole=False), note) for tree in trees]
-        return next(filter(self._fits, choices), choices[-1] if choices else note)
+        choices = (Group(draw(trees, fancy=fancy, whole=self._over), note) for trees in self._forests())
+        # What is left on the terminal in the end may be longer than it is tall.
+        return next(choices) if self._over else _first_or_last(choices, self._fits)
+
+    def _forests(self) -> Iterator[list[Node]]:
+        """Give all trees that are shown, then ever smaller ones."""
+        now = datetime.now(UTC)
+        runs = [[run] for run in foldings(run_node(self._run, now))] if self._run is not None else [[]]
+        below = list(map(serving_node, self._serving))
+        yield from ([*run, *below] for run in runs)
+        yield [*runs[-1], *(list(foldings(node, "nodes"))[-1] for node in below)]
 
     def _fits(self, drawing: RenderableType) -> bool:
         return len(self._console.render_lines(drawing)) <= self._console.height
@@ -158,13 +163,15 @@ class Lines:
             self._write(words)
         self._run, self._note = run, ""
 
-    def deployments(self, deployments: Sequence[Object]) -> None:
-        """Tell what has changed in deployments."""
-        for node in map(deployment_node, deployments):
-            words = line("", node)
-            if self._told.get(node.name) != words:
-                self._write(words)
-            self._told[node.name] = words
+    def serving(self, things: Sequence[Object]) -> None:
+        """Tell what has changed in what serves."""
+        for thing in things:
+            for number, (name, words, trouble) in enumerate(flat(serving_node(thing), thing["metadata"]["name"])):
+                known = self._told.get(name)
+                # Of the nodes of a graph only those are told at first that are in trouble.
+                if known != words and (known is not None or trouble or number == 0):
+                    self._write(words)
+                self._told[name] = words
 
 
 def screen_for(console: Console) -> Drawing | Lines:
@@ -189,8 +196,36 @@ def draw(trees: Sequence[Node], *, fancy: bool, whole: bool) -> Table:
     table.add_column(overflow="fold")
     for tree in trees:
         for row in rows(tree, FANCY if fancy else PLAIN):
-            table.add_row(*_cells(row, _MARKS if fancy else _ASCII_MARKS, whole=whole))
+            table.add_row(*_cells(row, MARKS if fancy else ASCII_MARKS, whole=whole))
     return table
+
+
+def serving_node(thing: Object) -> Node:
+    """Describe a ModelDeployment or a ModelGraph."""
+    return graph_node(thing) if thing.get("kind") == "ModelGraph" else deployment_node(thing)
+
+
+def flat(tree: Node, name: str) -> Iterator[tuple[str, str, bool]]:
+    """Give each row of a tree as its full name, a line, and whether it is in trouble; the tree itself first.
+
+    Args:
+        tree: What a thing shows of itself.
+        name: Name of the thing, which stands before those of the rows below.
+    """
+    yield tree.name, line("", tree), False
+    for row in rows(tree, PLAIN)[1:]:
+        if row.node.tone is not Tone.NEUTRAL:
+            trouble = row.node.tone in {Tone.BAD, Tone.TROUBLE}
+            yield f"{name}/{row.node.name}", line(name, row.node), trouble
+
+
+def _first_or_last(choices: Iterable[Group], fits: Callable[[Group], bool]) -> Group:
+    """Give the first that fits, or the last."""
+    found = Group()
+    for found in choices:
+        if fits(found):
+            break
+    return found
 
 
 def can_draw(console: Console) -> bool:
@@ -198,9 +233,9 @@ def can_draw(console: Console) -> bool:
     return console.encoding.startswith("utf")
 
 
-def _cells(row: Row, marks: dict[Tone, str], *, whole: bool) -> tuple[Text, Text, Text, Text]:
+def _cells(row: Row[Node], marks: dict[Tone, str], *, whole: bool) -> tuple[Text, Text, Text, Text]:
     node = row.node
-    style = _STYLES[node.tone]
+    style = STYLES[node.tone]
     name = Text.assemble((row.guide, "dim"), (node.name, "bold" if not row.guide else ""))
     state = Text(f"{marks[node.tone]} {node.state}", style=style)
     trouble = node.tone in {Tone.BAD, Tone.TROUBLE}

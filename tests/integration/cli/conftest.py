@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,14 @@ from localcluster.cluster import Cluster
 CRDS = sorted((Path(__file__).parents[3] / "crds").glob("*.rondo.dev.yaml"))
 RONDO = Path(sys.executable).with_name("rondo")
 PATIENCE = 30.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let processes be interrupted, also where the tests run in a shell's background, which has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @dataclass

@@ -105,7 +105,7 @@ def test_a_run_that_is_deleted_ends_it(rondo_server: Cluster, namespace: str, wa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nobody"], "there is no Pipeline or PipelineRun nobody in namespace "),
+        (["nobody"], "there is no Pipeline, PipelineRun, ModelGraph or ModelDeployment nobody in namespace "),
         (["pipeline/nobody"], "there is no Pipeline nobody in namespace "),
         ([], "there is no PipelineRun in namespace "),
     ],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rondo.api.base import API_VERSION
 from rondo.api.modeldeployment import ModelDeploymentStatus
+from rondo.api.modelgraph import ModelGraphSpec, ModelGraphStatus, NodeStatus
 from rondo.api.pipeline import PipelineStatus
 from rondo.api.pipelinerun import Attempt, PipelineRunStatus, StageState, StageStatus
 from rondo.api.status import ConditionStatus
@@ -74,6 +76,38 @@ def deployment(
     return {**found, "status": _written(status)}
 
 
+def graph(
+    *nodes: dict[str, Any],
+    conditions: Sequence[ConditionStatus] = (),
+    statuses: Sequence[NodeStatus] = (),
+    generation: int = 1,
+    **fields: Any,
+) -> dict[str, Any]:
+    """A ModelGraph `g` whose first node is its entry, Ready unless conditions say something else."""
+    spec = {"protocol": "JSON", "entry": nodes[0]["name"], "nodes": list(nodes), **fields}
+    ModelGraphSpec.model_validate(spec)
+    status = ModelGraphStatus(
+        observed_generation=1,
+        conditions=list(conditions) or [said("Ready", "True", "Ready", "2 routers serve revision r1")],
+        url="http://g.team.svc",
+        served_revision="r1",
+        nodes=list(statuses),
+    )
+    return {**_object("ModelGraph", "g", generation=generation), "spec": spec, "status": _written(status)}
+
+
+def up(name: str, kind: str = "Target", **fields: Any) -> NodeStatus:
+    return NodeStatus(name=name, kind=kind, ready=True, reason="Answers", **fields)
+
+
+def down(name: str, reason: str, message: str, **fields: Any) -> NodeStatus:
+    return NodeStatus(name=name, kind="Target", ready=False, reason=reason, message=message, **fields)
+
+
+def target(name: str, model: str = "", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "target": {"name": model or name}, **fields}
+
+
 def pipeline(*conditions: ConditionStatus, generation: int = 1, **fields: Any) -> dict[str, Any]:
     status = PipelineStatus(observed_generation=1, conditions=list(conditions), **fields)
     return {**_object("Pipeline", "digits", generation=generation), "status": _written(status)}
@@ -84,6 +118,6 @@ def _object(kind: str, name: str, generation: int = 1) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": {}}
 
 
-def _written(status: ModelDeploymentStatus | PipelineStatus) -> dict[str, Any]:
+def _written(status: ModelDeploymentStatus | ModelGraphStatus | PipelineStatus) -> dict[str, Any]:
     written: dict[str, Any] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return written

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rondo.api.pipeline import LastRun
-from rondo.cli.cluster import PIPELINES, RUNS
+from rondo.cli.cluster import DEPLOYMENTS, GRAPHS, PIPELINES, RUNS
 from rondo.cli.errors import FAILED, UNKNOWN, CommandError
 from rondo.cli.follower import DEPLOYED_BY, deployed_by, newest_run, parse_target
 from rondo.core.run import deploy_stage
@@ -23,6 +23,9 @@ from tests.unit.cli.builders import deployment, pipeline, run, said
         ("pipelines.rondo.dev/digits", (PIPELINES, "digits")),
         ("PipelineRun/digits-1", (RUNS, "digits-1")),
         ("run/digits-1", (RUNS, "digits-1")),
+        ("graph/vote", (GRAPHS, "vote")),
+        ("mg/vote", (GRAPHS, "vote")),
+        ("modeldeployments.rondo.dev/digits", (DEPLOYMENTS, "digits")),
     ],
 )
 def test_target(target: str, want: tuple[str | None, str]) -> None:
@@ -30,7 +33,8 @@ def test_target(target: str, want: tuple[str | None, str]) -> None:
 
 
 def test_other_kinds_are_refused() -> None:
-    with pytest.raises(CommandError, match="pod/x: pod cannot be watched, only pipeline/NAME or run/NAME"):
+    words = "pod/x: pod cannot be watched, only pipeline/NAME, run/NAME, graph/NAME or model/NAME"
+    with pytest.raises(CommandError, match=words):
         parse_target("pod/x")
 
 

@@ -28,7 +28,7 @@ def test_version() -> None:
 def test_help_names_the_commands() -> None:
     done = rondo("--help", COLUMNS="100")
     assert done.returncode == 0
-    assert all(word in done.stdout for word in ("watch", "lint", "import", "operator", "version"))
+    assert all(word in done.stdout for word in ("watch", "graph", "lint", "import", "operator", "version"))
 
 
 def test_lint_puts_findings_on_stdout_and_the_summary_on_stderr() -> None:
@@ -59,6 +59,36 @@ def test_watch_without_a_cluster_says_what_to_set() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("rondo: no cluster: ")
     assert "set KUBECONFIG or --kubeconfig" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("graph", "test-graph"), ("graph", "-n", "team", "x"), ("graph", "show", "test"), ("graph", "x", "-w")],
+)
+def test_graph_takes_a_name_or_a_command(arguments: tuple[str, ...]) -> None:
+    done = rondo(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rondo: no cluster: ")
+
+
+def test_graph_by_itself_says_what_it_takes() -> None:
+    done = rondo("graph", "--help", COLUMNS="100")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("NAME", "show", "test"))
+
+
+def test_graph_that_is_watched_is_a_table() -> None:
+    done = rondo("graph", "x", "--watch", "-o", "json")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "rondo: --watch draws a table again and again: leave out --once and -o\n",
+    )
+
+
+def test_a_request_that_is_none_is_told_before_anything_is_asked() -> None:
+    done = rondo("graph", "test", "x", "-f", "-", stdin="{")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rondo: -: is no request: ")
 
 
 @pytest.mark.parametrize("server", ["https://127.0.0.1:1", "https://nowhere.invalid:6443"])

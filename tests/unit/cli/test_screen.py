@@ -11,7 +11,7 @@ from rich.console import Console
 from rondo.api.pipelinerun import StageState
 from rondo.cli.progress import Node, run_node
 from rondo.cli.screen import Drawing, Lines, draw, screen_for
-from tests.unit.cli.builders import NOW, deployment, done, ended, run, running, said, stage
+from tests.unit.cli.builders import NOW, deployment, done, down, ended, graph, run, running, said, stage, target, up
 
 
 def console(*, width: int = 70, height: int = 20, encoding: str = "utf-8", terminal: bool = True) -> Console:
@@ -86,7 +86,7 @@ def test_the_last_drawing_is_whole() -> None:
     shown = console(height=10)
     with Drawing(shown) as drawing:
         drawing.run(ended("True", "ok", *(done(f"stage-{n}") for n in range(30))))
-        drawing.deployments([deployment(said("Ready", "True", "Ready", "1/1 pods serve"))])
+        drawing.serving([deployment(said("Ready", "True", "Ready", "1/1 pods serve"))])
     shown.file.flush()
     text = shown.file.buffer.getvalue().decode()  # type: ignore[attr-defined]
     assert "stage-0 " in text
@@ -115,8 +115,8 @@ def test_lines_tell_each_thing_once() -> None:
     lines.run(run(running("a"), message="0/1 stages done"))
     lines.run(ended("True", "1/1 stages succeeded", done("a")))
     ready = deployment(said("Ready", "True", "Ready", "1/1 pods serve"))
-    lines.deployments([ready])
-    lines.deployments([ready])
+    lines.serving([ready])
+    lines.serving([ready])
     assert told == [
         "the API server does not answer; trying again",
         "digits-1 Running: 0/1 stages done",
@@ -125,6 +125,38 @@ def test_lines_tell_each_thing_once() -> None:
         "digits-1 Succeeded after 1m00s: 1/1 stages succeeded",
         "ModelDeployment digits Ready: 1/1 pods serve",
     ]
+
+
+CASCADE = [{"name": "f", "fallback": [{"node": "a"}, {"node": "b"}]}, target("a"), target("b")]
+
+
+def test_lines_tell_of_a_graph_what_changes_and_of_its_nodes_first_what_is_in_trouble() -> None:
+    told: list[str] = []
+    lines = Lines(told.append, lambda: NOW)
+    starting = [said("Ready", "False", "NoEndpoints", "node f: nothing answers"), said("Reconciling", "True")]
+    lost = down("a", "NoEndpoints", "no ready pod")
+    lines.serving([graph(*CASCADE, conditions=starting, statuses=[up("f"), lost, up("b")])])
+    lines.serving([graph(*CASCADE, statuses=[up("f"), up("a"), up("b")])])
+    lines.serving([graph(*CASCADE, statuses=[up("f"), up("a"), down("b", "ImagePull", "no image")])])
+    assert told == [
+        "ModelGraph g Progressing: node f: nothing answers; http://g.team.svc",
+        "g/a NoEndpoints: no ready pod",
+        "ModelGraph g Ready: 2 routers serve revision r1; http://g.team.svc",
+        "g/a Ready: first; ModelDeployment a",
+        "g/b ImagePull: no image",
+    ]
+
+
+def test_a_graph_is_drawn_without_a_run_and_folded_where_there_is_no_room() -> None:
+    nodes = [target(f"n{number}") for number in range(30)]
+    all_ = {"name": "p", "parallel": {"nodes": [node["name"] for node in nodes]}}
+    given = graph(all_, *nodes, statuses=[up("p"), *(up(node["name"]) for node in nodes)])
+    for height, want in ((60, "n17"), (10, "30 nodes")):
+        drawing = Drawing(shown := console(height=height))
+        drawing.serving([given])
+        with shown.capture() as captured:
+            shown.print(drawing._draw())
+        assert want in captured.get()
 
 
 def test_lines_are_neither_wrapped_nor_read_as_markup() -> None:

@@ -1,0 +1,1 @@
+"""`rondo graph`: how a graph of models is doing, and what it does with a request."""

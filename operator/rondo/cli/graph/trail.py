@@ -1,0 +1,96 @@
+"""What a graph did with one request: from the answer to the debug header to a tree of words.
+
+Pure, and the middle of `rondo graph test`. The router tells each step, who asked for it, and what came of it
+(`router/src/trail.rs`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rondo.cli.graph.topology import Member
+from rondo.cli.graph.view import length
+from rondo.cli.progress import Node, Tone
+
+Step = Mapping[str, Any]
+
+_LONGEST: Final = 400
+"""Characters of a step's answer that are shown."""
+
+
+def steps_node(steps: Sequence[Step], known: Mapping[str, Member], *, answers: bool = False) -> Node | None:
+    """Lay the steps of a request out as a tree, each in the order in which they began.
+
+    Args:
+        steps: What the router told.
+        known: The nodes of the graph, to tell which were not asked; empty if they are not known.
+        answers: Show what each step answered.
+
+    Returns:
+        None if there were no steps.
+    """
+    below: defaultdict[int | None, list[Step]] = defaultdict(list)
+    for step in steps:
+        below[step.get("parent")].append(step)
+    return _node(below[None][0], below, known, answers=answers) if below[None] else None
+
+
+def _node(
+    step: Step, below: Mapping[int | None, Sequence[Step]], known: Mapping[str, Member], *, answers: bool
+) -> Node:
+    asked = below.get(step["id"], ())
+    children = [_node(each, below, known, answers=answers) for each in asked]
+    # Nodes of a graph within are not those of this one, even if they are called the same.
+    own = step.get("graph") == _root(below).get("graph")
+    skipped = _not_asked(known.get(step["node"]) if own else None, {each["node"] for each in asked}, step)
+    children += [Node(skipped, "not asked", Tone.IDLE)] if skipped else []
+    state, tone = _state(step)
+    took = length(step["took"] / 1000) if "took" in step else ""
+    return Node(step["node"], state, tone, took, "; ".join(_words(step, answers=answers)), tuple(children))
+
+
+def _root(below: Mapping[int | None, Sequence[Step]]) -> Step:
+    return below[None][0]
+
+
+def _state(step: Step) -> tuple[str, Tone]:
+    """Give how a step ended in one word, and how that is meant: a failure that was made good is but trouble."""
+    if "took" not in step:
+        return "given up", Tone.NEUTRAL
+    status = step.get("status")
+    word = str(step.get("code", "failed")).replace("_", " ") if status is None else str(status)
+    if status is not None and 200 <= status < 300:
+        return word, Tone.TROUBLE if "leftOut" in step else Tone.GOOD
+    return word, Tone.TROUBLE if "leftOut" in step else Tone.BAD
+
+
+def _words(step: Step, *, answers: bool) -> Iterator[str]:
+    attempts = step.get("attempts", 1)
+    if attempts > 1:
+        yield f"{attempts} attempts, before: {', '.join(step.get('retried', ()))}"
+    if step.get("hedged"):
+        yield "hedged"
+    if step.get("cached"):
+        yield "from the cache"
+    left, error = step.get("leftOut", ""), step.get("error", "")
+    if left:
+        yield f"left out: {left}"
+    if error and error != left:
+        yield error
+    if answers and step.get("answer") is not None:
+        yield shorten(json.dumps(step["answer"], ensure_ascii=False))
+
+
+def shorten(text: str, limit: int = _LONGEST) -> str:
+    """Cut a text that is too long to be looked at."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def _not_asked(member: Member | None, asked: set[str], step: Step) -> str:
+    """Name the nodes that a step did not ask. Shadows are asked beside the request and never stand among its steps."""
+    if member is None or member.kind in {"mirror", "batch"} or "took" not in step:
+        return ""
+    return ", ".join(ask.node for ask in member.asks if ask.node not in asked)
