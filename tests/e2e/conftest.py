@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -122,6 +123,20 @@ def helm() -> str:
 @pytest.fixture
 def team(kubectl: Kubectl) -> Iterator[Kubectl]:
     """A namespace of the test's own."""
+    with new_team(kubectl) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """A namespace of a module's tests, for what takes long to be there."""
+    with new_team(kubectl) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def new_team(kubectl: Kubectl) -> Iterator[Kubectl]:
+    """Make a namespace, and delete it afterwards."""
     name = f"team-{uuid.uuid4().hex[:6]}"
     kubectl("create", "namespace", name)
     yield kubectl.within(name)

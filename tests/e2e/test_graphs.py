@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Kubectl, eventually
-from tests.e2e.test_digits import EXAMPLE as DIGITS
 from tests.e2e.test_digits import condition, forwarded
 from tests.e2e.test_examples import EXAMPLES, ended
 
@@ -82,46 +78,6 @@ def follow(kubectl: Kubectl, example: str, run: str) -> dict[str, Any]:
 
 def scale(kubectl: Kubectl, model: str, replicas: int) -> None:
     kubectl("scale", "modeldeployment", model, f"--replicas={replicas}")
-
-
-def test_three_models_vote_and_one_may_be_away(team: Kubectl) -> None:
-    follow(team, "ensemble", "ensemble-1")
-    until_ready(team, "digits-vote")
-    shown = team("get", "modelgraph", "digits-vote", "--no-headers").split()
-    assert shown[:4] == ["digits-vote", "True", "Ready", "4/4"]
-    request = json.loads((DIGITS / "request.json").read_text())
-    predict = [sys.executable, str(DIGITS / "predict.py"), "--model=any"]
-    with forwarded(team, "digits-vote") as url:
-        eventually("it answers", lambda: answers(f"{url}/v2/models/any/infer", request))
-        told = subprocess.run([*predict, url], capture_output=True, text=True, check=True)
-        assert "10 of 10 right" in told.stdout
-        scale(team, "digits-forest", 0)
-        degraded = eventually("the graph tells", lambda: condition(team, "modelgraph", "digits-vote", "Degraded"))
-        assert "forest" in degraded["message"]
-        assert condition(team, "modelgraph", "digits-vote", "Ready")["status"] == "True"
-        told = subprocess.run([*predict, url], capture_output=True, text=True, check=True)
-        assert "10 of 10 right" in told.stdout
-    scale(team, "digits-forest", 1)
-    until_ready(team, "digits-ab")
-    with forwarded(team, "digits-ab") as url:
-        infer, users = f"{url}/v2/models/any/infer", [f"user-{number}" for number in range(40)]
-        eventually("both ways answer", lambda: all(answers(infer, request, x_user=user) for user in users))
-        ways = [steps(infer, request, x_user=user) for user in (*users, *users)]
-    assert ways[:40] == ways[40:], "each user goes the same way again"
-    shares = Counter("neighbors" if "neighbors" in way else "forest" for way in ways)
-    assert 0 < shares["neighbors"] < shares["forest"]
-    eventually("the shadows were compared", lambda: agreements(team) >= 75)
-
-
-def agreements(kubectl: Kubectl) -> float:
-    """Give how often the shadow of the A/B test gave the same answer, of all routers."""
-    total = 0.0
-    for pod in kubectl.items("pods", "--selector=rondo.dev/router"):
-        path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod['metadata']['name']}:9900/proxy/metrics"
-        for line in kubectl("get", "--raw", path).splitlines():
-            if line.startswith("rondo_mirror_agreements_total"):
-                total += float(line.rsplit(" ", 1)[1])
-    return total
 
 
 def test_an_answer_streams_and_another_model_takes_over(team: Kubectl) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -87,3 +88,18 @@ async def open_client(credentials: Credentials) -> AsyncIterator[Client]:
     async with open_session(credentials, connector) as session:
         yield Client(session, credentials.server)
     await connector.close()
+
+
+def restart_api_server(cluster: Cluster) -> None:
+    """Kill the API server and start it again, and with it whoever else speaks to it.
+
+    The Job controller, the scheduler and kwok would back off for up to half a minute, and a new kwok would wait for the
+    old one's Lease of the node to expire, which is not what is tested.
+    """
+    others = ("kube-controller-manager", "kube-scheduler", "kwok")
+    for name in ("kube-apiserver", *others):
+        cluster.stop_component(name)
+    cluster.start_component("kube-apiserver")
+    cluster.kubectl("delete", "leases", "--all", "--namespace=kube-node-lease")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(cluster.start_component, others))

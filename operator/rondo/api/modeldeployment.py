@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rondo.api.base import Duration, Model, ObjectName, StatusModel, named_list, rule, rules
+from rondo.api.base import SET, Duration, Model, ObjectName, StatusModel, named_list, rule, rules
 from rondo.api.container import Argument, Credentials, EnvVar, Resources, ServingContainer, Toleration
 from rondo.api.modelruntime import Protocol
 from rondo.api.status import ConditionStatus
@@ -105,6 +105,15 @@ class RevisionStatus(StatusModel):
     ready: Annotated[int, Field(description="Pods that answer.")] = 0
 
 
+class KeptRevision(StatusModel):
+    """A revision that graphs ask by a Service of its own, NAME-HASH, whatever is rolled out meanwhile."""
+
+    hash: Annotated[str, Field(description="The revision.")]
+    graphs: Annotated[list[str], Field(json_schema_extra=SET, description="The ModelGraphs that ask it.")] = []
+    ready: Annotated[int, Field(description="Pods of it that answer.")] = 0
+    message: Annotated[str, Field(description="Why none of them does, or what else is in the way.")] = ""
+
+
 class ModelDeploymentStatus(StatusModel):
     """How the deployment is."""
 
@@ -128,5 +137,11 @@ class ModelDeploymentStatus(StatusModel):
     ] = None
     revisions: Annotated[
         list[RevisionStatus], Field(json_schema_extra=named_list(), description="Revisions, newest first.")
+    ] = []
+    kept: Annotated[
+        list[KeptRevision],
+        Field(
+            json_schema_extra=named_list("hash"), description="Revisions that are kept for ModelGraphs with a release."
+        ),
     ] = []
     message: Annotated[str, Field(description="The same as the message of Ready, for printing.")] = ""

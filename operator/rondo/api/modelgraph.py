@@ -28,6 +28,7 @@ from rondo.api.base import (
     rules,
 )
 from rondo.api.modelruntime import Protocol
+from rondo.api.release import Release, ReleaseStatus
 from rondo.api.status import ConditionStatus
 
 MAX_NODES = 100
@@ -55,6 +56,13 @@ class TargetKind(StrEnum):
     MODEL_DEPLOYMENT = "ModelDeployment"
     MODEL_GRAPH = "ModelGraph"
     SERVICE = "Service"
+
+
+class Transport(StrEnum):
+    """Over what a target is asked."""
+
+    HTTP = "HTTP"
+    GRPC = "GRPC"
 
 
 class SecretValue(Model):
@@ -107,6 +115,14 @@ class Target(Model):
                 "path and protocol belong to a Service or a url; a ModelDeployment and a ModelGraph know theirs",
             ),
             rule(
+                "self.transport == 'HTTP' || self.kind == 'Service' || has(self.url)",
+                "gRPC is for a Service or a url; a ModelDeployment and a ModelGraph are asked by HTTP",
+                path=".transport",
+            ),
+            rule(
+                "self.transport == 'HTTP' || !has(self.path)", "gRPC has paths of its own: leave path out", path=".path"
+            ),
+            rule(
                 "self.kind != 'ModelGraph' || !(has(self.model) || has(self.auth) || has(self.forward))",
                 "model, auth and forward belong to a server; a ModelGraph has them in its own nodes",
             ),
@@ -132,6 +148,13 @@ class Target(Model):
     protocol: Annotated[
         Protocol | None, Field(description="What a Service or url speaks. Default: what the graph speaks.")
     ] = None
+    transport: Annotated[
+        Transport,
+        Field(
+            description="Over what a Service or url is asked. GRPC, of OpenInference only, is HTTP/2, without TLS "
+            "where a url begins with http."
+        ),
+    ] = Transport.HTTP
     model: Annotated[
         str | None,
         Field(min_length=1, max_length=253, description="The model's name there. Default: the ModelDeployment's own."),
@@ -520,6 +543,10 @@ class ModelGraphSpec(Model):
         ),
     ] = []
     router: Annotated[Router, Field(description="Where it is served.")] = Router()
+    release: Annotated[
+        Release | None,
+        Field(description="How another version takes over. Default: what is accepted is served at once."),
+    ] = None
     nodes: Annotated[
         list[Node],
         Field(min_length=1, max_length=MAX_NODES, json_schema_extra=named_list(), description="The steps."),
@@ -555,7 +582,7 @@ class ModelGraphStatus(StatusModel):
         list[ConditionStatus],
         Field(
             json_schema_extra=named_list("type"),
-            description="Accepted, MembersReady, RouterReady, Degraded, Ready, Reconciling, Stalled.",
+            description="Accepted, MembersReady, RouterReady, Released, Degraded, Ready, Reconciling, Stalled.",
         ),
     ] = []
     url: Annotated[str | None, Field(description="Where it answers within the cluster.")] = None
@@ -564,4 +591,7 @@ class ModelGraphStatus(StatusModel):
     ] = None
     ready_nodes: Annotated[str, Field(description="Nodes that can answer, such as 3/3.")] = ""
     nodes: Annotated[list[NodeStatus], Field(json_schema_extra=named_list(), description="Every node.")] = []
+    release: Annotated[
+        ReleaseStatus | None, Field(description="The newest release, where the spec says how releases are made.")
+    ] = None
     message: Annotated[str, Field(description="The same as the message of Ready, for printing.")] = ""

@@ -56,12 +56,12 @@ class Engine:
     children: Sequence[Route]
     namespaces: Sequence[str] = ()
     instance: str = "rondo"
-    told: Sequence[tuple[Route, Source]] = ()
+    told: Sequence[tuple[Sequence[Route], Source]] = ()
     synced: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Put the parts together."""
-        self.store = Store([*self.primaries, *self.children, *(route for route, _ in self.told)])
+        self.store = Store([*self.primaries, *self.children, *(route for routes, _ in self.told for route in routes)])
         self.queue: Queue[Key] = Queue()
         self.events = EventRecorder(self.client, self.instance)
         self.reconciler = Reconciler(self.client, self.store, self.queue, self.controllers, self.events)
@@ -179,11 +179,11 @@ class Engine:
     def _listener(self, source: Source) -> Listener:
         """Listen to pods; what they tell is kept like anything that is watched."""
 
-        def told(thing: dict[str, Any]) -> None:
-            self.enqueue(self.store.put(source.resource, thing))
+        def told(kind: Resource, thing: dict[str, Any]) -> None:
+            self.enqueue(self.store.put(kind, thing))
 
-        def silent(thing: dict[str, Any]) -> None:
-            self.enqueue(self.store.remove(source.resource, thing))
+        def silent(kind: Resource, thing: dict[str, Any]) -> None:
+            self.enqueue(self.store.remove(kind, thing))
 
         return Listener(source, told, silent)
 

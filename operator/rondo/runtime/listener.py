@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -40,10 +40,16 @@ class Source:
     Attributes:
         resource: The kind of which what they tell is kept.
         address: URL of the stream of a pod; empty if it is not to be listened to.
+        others: Lines that tell something else: the field that they have, and the kind of which they are kept.
     """
 
     resource: Resource
     address: Callable[[Object], str]
+    others: Mapping[str, Resource] = field(default_factory=dict)
+
+    def kind_of(self, line: Object) -> Resource:
+        """Give the kind of which a line is kept."""
+        return next((kind for field_, kind in self.others.items() if field_ in line), self.resource)
 
 
 @dataclass
@@ -52,16 +58,16 @@ class Listener:
 
     Attributes:
         source: Which pods.
-        told: Called with each object that a pod told.
-        silent: Called with the last object of a pod that is no longer listened to.
+        told: Called with the kind of each object that a pod told, and the object.
+        silent: Called with the last objects of a pod that is no longer listened to, likewise.
     """
 
     source: Source
-    told: Callable[[dict[str, Any]], None]
-    silent: Callable[[dict[str, Any]], None]
+    told: Callable[[Resource, dict[str, Any]], None]
+    silent: Callable[[Resource, dict[str, Any]], None]
     _wanted: dict[Name, tuple[str, Object]] = field(default_factory=dict)
     _tasks: dict[Name, tuple[str, asyncio.Task[None]]] = field(default_factory=dict)
-    _last: dict[Name, dict[str, Any]] = field(default_factory=dict)
+    _last: dict[Name, dict[Resource, dict[str, Any]]] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -105,9 +111,8 @@ class Listener:
             if name not in self._wanted or _key(*self._wanted[name]) != key:
                 task.cancel()
                 del self._tasks[name]
-                last = self._last.pop(name, None)
-                if last is not None:
-                    self.silent(last)
+                for kind, last in self._last.pop(name, {}).items():
+                    self.silent(kind, last)
         for name, (address, pod) in self._wanted.items():
             if name not in self._tasks:
                 task = asyncio.create_task(self._listen(session, address, pod), name=f"listen-{name[1]}")
@@ -131,8 +136,9 @@ class Listener:
     def _tell(self, pod: Object, line: dict[str, Any]) -> None:
         metadata = {key: pod["metadata"][key] for key in ("name", "namespace", "uid", "labels")}
         thing = {**line, "metadata": {**metadata, "resourceVersion": str(next(self._versions))}}
-        self._last[_name(pod)] = thing
-        self.told(thing)
+        kind = self.source.kind_of(line)
+        self._last.setdefault(_name(pod), {})[kind] = thing
+        self.told(kind, thing)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rondo.core import names
 from rondo.core.deployment.controller import (
     deployment_of_child,
+    deployments_of_graph,
     deployments_of_runtime,
     observe_deployment,
     trim_metadata,
@@ -19,6 +20,7 @@ from rondo.core.deployment.snapshot import DeploymentSnapshot
 from rondo.core.garbage.sweep import ClaimSnapshot, claim_of_sweep, observe_claim, plan_claim
 from rondo.core.modelgraph.controller import (
     graph_of_service,
+    graphs_counted,
     graphs_of_graph,
     graphs_of_router,
     graphs_of_runtime,
@@ -47,7 +49,7 @@ from rondo.core.resources import (
     POD,
     SERVICE,
 )
-from rondo.core.router.observed import ROUTER_REPORT, report_address, router_of_child
+from rondo.core.router.observed import ROUTER_COUNTS, ROUTER_REPORT, report_address, router_of_child
 from rondo.core.router.planner import RouterSnapshot, observe_router, plan_router
 from rondo.core.router.render import KINDS
 from rondo.core.run.controller import observe_run, run_of_child, run_of_target
@@ -102,7 +104,7 @@ def primary_routes() -> Sequence[Route]:
         Route(PIPELINE, owners=lambda thing: [itself(thing, PIPELINE)]),
         Route(PIPELINE_RUN, owners=_keys_of_run),
         Route(MODEL_DEPLOYMENT, owners=_keys_of_model_deployment, watchers=graphs_of_target),
-        Route(MODEL_GRAPH, owners=_keys_of_model_graph, watchers=graphs_of_graph),
+        Route(MODEL_GRAPH, owners=_keys_of_model_graph, watchers=_keys_around_graph),
         Route(MODEL_RUNTIME, owners=lambda thing: [itself(thing, MODEL_RUNTIME)], watchers=_keys_over_runtime),
     )
 
@@ -144,10 +146,11 @@ def child_routes() -> Sequence[Route]:
     )
 
 
-def told_routes() -> Sequence[tuple[Route, Source]]:
-    """Give the routes of what pods tell, with where they do: which revisions a router serves."""
-    route = Route(ROUTER_REPORT, owners=router_of_child, watchers=graphs_of_router)
-    return ((route, Source(ROUTER_REPORT, report_address)),)
+def told_routes() -> Sequence[tuple[Sequence[Route], Source]]:
+    """Give the routes of what pods tell, with where they do: which revisions a router serves, and what it counted."""
+    report = Route(ROUTER_REPORT, owners=router_of_child, watchers=graphs_of_router)
+    counts = Route(ROUTER_COUNTS, watchers=graphs_counted)
+    return (((report, counts), Source(ROUTER_REPORT, report_address, {"counts": ROUTER_COUNTS})),)
 
 
 def _keys_of_job(job: Object) -> list[Key]:
@@ -166,13 +169,17 @@ def _keys_of_service(service: Object) -> list[Key]:
     return [*deployment_of_child(service), *graph_of_service(service)]
 
 
+def _keys_around_graph(graph: Object, view: View) -> list[Key]:
+    return [*graphs_of_graph(graph, view), *deployments_of_graph(graph, view)]
+
+
 def _keys_over_runtime(runtime: Object, view: View) -> list[Key]:
     return [*deployments_of_runtime(runtime, view), *graphs_of_runtime(runtime, view)]
 
 
 def _trim_pod(pod: Object) -> Object:
     """Keep of a pod what the planner of its owner reads."""
-    serves = {names.MODEL_DEPLOYMENT, names.ROUTER} & pod["metadata"].get("labels", {}).keys()
+    serves = {names.MODEL_DEPLOYMENT, names.KEPT, names.ROUTER} & pod["metadata"].get("labels", {}).keys()
     return trim_serving_pod(pod) if serves else trim_pod(pod)
 
 

@@ -37,6 +37,7 @@ FIELD: Body = {"fieldRef": {"fieldPath": "metadata.name"}}
 MODEL: Body = {"name": "m"}
 SERVICE: Body = {"kind": "Service", "name": "s"}
 URL = "https://api.example.com/v1"
+GRPC: Body = {"protocol": "OpenInference", "transport": "GRPC"}
 KEY: Body = {"secretKeyRef": {"name": "s", "key": "k"}}
 SPLIT: Body = {"to": [{"node": "b", "weight": 90}, {"node": "c", "weight": 10}]}
 WHEN: Body = {"when": "request.body.n > 1.0", "node": "b"}
@@ -59,12 +60,24 @@ ONE_REFERENCE = "give exactly one of name and spec"
 ONE_SERVER = "give exactly one of runtime and server"
 IMAGE = "give the image of the server"
 HTTP = "give the port that answers requests, named http"
+
+
+def canary(*steps: Body, **release: Any) -> Body:
+    return graph(node(sequence=["b"]), release={"steps": list(steps), **release})
+
+
+def shadow(*steps: Body, **release: Any) -> Body:
+    return canary(*steps, strategy="Shadow", **release)
+
+
 ONE_NODE = "a node has exactly one of target, sequence, parallel, switch, split, fallback, mirror, cache, batch"
 ONLY_LAST = "only the last case of a switch may be without when: what follows it is never reached"
 PORT = "give the port of a Service; a ModelDeployment and a ModelGraph know theirs"
 PATH = "path and protocol belong to a Service or a url; a ModelDeployment and a ModelGraph know theirs"
 NAME_OR_URL = "give exactly one of name and url"
 NO_KIND = "a url has no kind: leave kind out"
+OVER_GRPC = "gRPC is for a Service or a url; a ModelDeployment and a ModelGraph are asked by HTTP"
+NO_PATH = "gRPC has paths of its own: leave path out"
 OF_A_SERVER = "model, auth and forward belong to a server; a ModelGraph has them in its own nodes"
 ONE_AUTH = "give exactly one of bearer and header"
 WEIGHTS = "weights belong to the method Weighted"
@@ -82,6 +95,9 @@ NEVER_REMOVED = "from a bucket nothing is ever removed"
 OF_A_BUCKET = "credentials belong to a uri of s3://"
 FINAL = "a decision is final"
 QUESTION = "run, stage, message, approvers, expiresAt cannot be changed: they are what is decided on"
+ONE_SHARE = "give weight (Canary) or percent (Shadow)"
+SHARES = "steps have weight in a Canary and percent in a Shadow"
+WEIGHT, PERCENT = {"weight": 10, "hold": "1m"}, {"percent": 10, "hold": "1m"}
 QUORUM = "a quorum is at most all nodes"
 
 # The message of a rule, an object that it refuses, and the like of it that is taken.
@@ -132,6 +148,12 @@ CASES: list[tuple[str, Body, Body]] = [
     (HTTP, model_runtime(image="i", ports=[{"name": "grpc", "containerPort": 9}]), model_runtime(**SERVER)),
     ("entry names one of the nodes", graph(node(), entry="b"), graph(node(), entry="a")),
     (ONE_NODE, graph(node(sequence=["b"], split=SPLIT)), graph(node(sequence=["b"]))),
+    (ONE_SHARE, canary({"hold": "1m"}), canary(WEIGHT)),
+    (ONE_SHARE, canary({**WEIGHT, **PERCENT}), shadow(PERCENT)),
+    (SHARES, canary(WEIGHT, PERCENT), canary(WEIGHT, WEIGHT)),
+    (SHARES, shadow(PERCENT, WEIGHT), shadow(PERCENT)),
+    ("sticky belongs to Canary", shadow(PERCENT, sticky="request.path"), canary(WEIGHT, sticky="request.path")),
+    ("compare belongs to Shadow", canary(WEIGHT, compare="true"), shadow(PERCENT, compare="true")),
     (ONE_NODE, graph({"name": "a"}), graph(node())),
     (ONLY_LAST, graph(node(switch=[ELSE, WHEN])), graph(node(switch=[WHEN, ELSE]))),
     (ONLY_LAST, graph(node(switch=[ELSE, ELSE])), graph(node(switch=[ELSE]))),
@@ -142,6 +164,17 @@ CASES: list[tuple[str, Body, Body]] = [
     (NAME_OR_URL, graph(node(target={"name": "m", "url": URL})), graph(node(target={"url": URL}))),
     (NAME_OR_URL, graph(node(target={"kind": "ModelGraph"})), graph(node(target={"kind": "ModelGraph", "name": "g"}))),
     (NO_KIND, graph(node(target={"kind": "ModelGraph", "url": URL})), graph(node(target={"url": URL}))),
+    (OVER_GRPC, graph(node(target={"name": "m", **GRPC})), graph(node(target={"url": URL, **GRPC}))),
+    (
+        OVER_GRPC,
+        graph(node(target={"kind": "ModelGraph", "name": "g", **GRPC})),
+        graph(node(target={**SERVICE, "port": 9000, **GRPC})),
+    ),
+    (
+        NO_PATH,
+        graph(node(target={**SERVICE, "port": 9000, "path": "/", **GRPC})),
+        graph(node(target={**SERVICE, "port": 9000, "path": "/", "transport": "HTTP"})),
+    ),
     (
         OF_A_SERVER,
         graph(node(target={"kind": "ModelGraph", "name": "g", "model": "m"})),

@@ -17,7 +17,7 @@ from rondo.kube import reflector as reflector_module
 from rondo.kube.client import Client, Selector
 from rondo.kube.reflector import Reflector
 from rondo.kube.session import Credentials
-from tests.integration.conftest import credentials_of, open_client
+from tests.integration.conftest import credentials_of, open_client, restart_api_server
 from tests.integration.runtime.harness import running, until, until_state
 from tests.integration.runtime.test_client import config_map
 from tests.integration.runtime.toys import TOY, toy
@@ -193,7 +193,7 @@ async def test_an_engine_works_through_a_restart_of_the_api_server(
         for index in range(10):
             await writer.create(Ref(TOY, fragile_namespace, f"t{index}"), toy(f"t{index}", jobs=3))
         await until(lambda: engine.client.requests["POST", "Job", 201] >= 10)
-        await asyncio.to_thread(fragile_toy_server.restart_component, "kube-apiserver")
+        await asyncio.to_thread(restart_api_server, fragile_toy_server)
         for index in range(10):
             await until_state(engine, fragile_namespace, f"t{index}", "Done")
         assert engine.trouble == ""

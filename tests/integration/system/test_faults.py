@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
-from localcluster.cluster import Cluster
+from tests.integration.conftest import restart_api_server
 from tests.integration.system.objects import chain, inline_run, job, names, pipeline
 from tests.integration.system.processes import Operators
 from tests.integration.system.space import Space, always, eventually, only
@@ -88,18 +87,3 @@ def test_an_upgrade_starts_no_run_of_a_pipeline_that_did_not_change(fragile: Spa
     operators.start(fragile.namespace, RONDO_IMAGE="operator:new").works()
     always(lambda: names(fragile.items("PipelineRun")) == ["p-1"], "the only run", during=2)
     assert len(fragile.jobs("p-1")) == 1
-
-
-def restart_api_server(cluster: Cluster) -> None:
-    """Kill the API server and start it again, and with it whoever else speaks to it.
-
-    The Job controller, the scheduler and kwok would back off for up to half a minute, and a new kwok would wait for the
-    old one's Lease of the node to expire, which is not what is tested.
-    """
-    others = ("kube-controller-manager", "kube-scheduler", "kwok")
-    for name in ("kube-apiserver", *others):
-        cluster.stop_component(name)
-    cluster.start_component("kube-apiserver")
-    cluster.kubectl("delete", "leases", "--all", "--namespace=kube-node-lease")
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(cluster.start_component, others))

@@ -17,9 +17,9 @@ import pytest
 
 from rondo.api.pipeline import PipelineSpec
 from rondo.core.pipeline.wiring import Tie, Wiring, wire
+from tests.integration.conftest import restart_api_server
 from tests.integration.system.processes import Operators
 from tests.integration.system.space import Body, Space, condition
-from tests.integration.system.test_faults import restart_api_server
 from tests.integration.system.trouble import Trouble, attempts_of
 
 RUNS = int(os.environ.get("RONDO_TEST_RUNS", "40"))

@@ -17,6 +17,7 @@ from rondo.runtime import listener as module
 from rondo.runtime.listener import Listener, Source
 
 REPORT = Resource("", "", "Report", "reports")
+COUNTS = Resource("", "", "Counts", "counts")
 PATIENCE = 5.0
 
 
@@ -87,12 +88,17 @@ class Heard:
 
     told: list[dict[str, Any]] = field(default_factory=list)
     silent: list[dict[str, Any]] = field(default_factory=list)
+    counted: list[dict[str, Any]] = field(default_factory=list)
+    uncounted: list[dict[str, Any]] = field(default_factory=list)
 
 
 @asynccontextmanager
 async def hearing() -> AsyncIterator[tuple[Listener, Heard]]:
     heard = Heard()
-    listener = Listener(Source(REPORT, lambda pod: str(pod.get("url", ""))), heard.told.append, heard.silent.append)
+    source = Source(REPORT, lambda pod: str(pod.get("url", "")), {"counts": COUNTS})
+    told = {REPORT: heard.told, COUNTS: heard.counted}
+    silent = {REPORT: heard.silent, COUNTS: heard.uncounted}
+    listener = Listener(source, lambda kind, t: told[kind].append(t), lambda kind, t: silent[kind].append(t))
     task = asyncio.create_task(listener.run())
     yield listener, heard
     task.cancel()
@@ -240,3 +246,17 @@ async def test_a_pod_that_cannot_be_reached_hinders_no_other() -> None:
         await teller.tell({"n": 1})
         listener.seen(pod(teller))
         await until(lambda: heard.told)
+
+
+async def test_lines_of_another_kind_are_kept_apart() -> None:
+    async with serving() as teller, hearing() as (listener, heard):
+        await teller.tell({"n": 1})
+        listener.seen(pod(teller))
+        await until(lambda: heard.told)
+        await teller.tell({"counts": {"g": 1}}, {"counts": {"g": 2}})
+        await until(lambda: len(heard.counted) == 2)
+        assert [thing["counts"] for thing in heard.counted] == [{"g": 1}, {"g": 2}]
+        assert len(heard.told) == 1
+        listener.gone(pod(teller))
+        await until(lambda: heard.silent and heard.uncounted)
+        assert (heard.silent[0]["n"], heard.uncounted[0]["counts"]) == (1, {"g": 2})

@@ -20,6 +20,7 @@ from rondo.api.kinds import KINDS, Kind
 
 _SHARED: Final = {
     "container": ("Container", "Fields that describe containers, in every kind that runs one."),
+    "release": ("Releases", "How a ModelGraph goes over to another version of itself."),
     "status": ("Conditions", "Statements about an object that every kind's status has."),
 }
 """Title and first sentence of the pages that are no kind's own."""

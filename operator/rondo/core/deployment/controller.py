@@ -9,11 +9,13 @@ from rondo.api.modeldeployment import ModelDeploymentStatus
 from rondo.core import names
 from rondo.core.deployment import revision
 from rondo.core.deployment.snapshot import DeploymentSnapshot
-from rondo.core.plan import Object, Ref
+from rondo.core.modelgraph.versions import pinned_in
+from rondo.core.plan import Object, Ref, Resource
 from rondo.core.resources import (
     CONTROLLER_REVISION,
     DEPLOYMENT,
     MODEL_DEPLOYMENT,
+    MODEL_GRAPH,
     MODEL_RUNTIME,
     POD,
     SERVICE,
@@ -38,7 +40,8 @@ def observe_deployment(view: View, key: Key, settings: PlannerSettings) -> Deplo
     named: str | None = owner["spec"].get("runtime")
     runtime = None if named is None else view.get(Ref(MODEL_RUNTIME, "", named))
     known = () if named is None or runtime is not None else view.select(MODEL_RUNTIME, "")
-    kept = (thing for thing in view.children(CONTROLLER_REVISION, key) if names.controller_uid(thing) == uid)
+    frozen = (thing for thing in view.children(CONTROLLER_REVISION, key) if names.controller_uid(thing) == uid)
+    pods = [pod for pod in view.children(POD, key) if "deletionTimestamp" not in pod["metadata"]]
     return DeploymentSnapshot(
         owner=owner,
         status=ModelDeploymentStatus.model_validate(owner.get("status", {})),
@@ -46,11 +49,33 @@ def observe_deployment(view: View, key: Key, settings: PlannerSettings) -> Deplo
         runtimes=tuple(thing["metadata"]["name"] for thing in known),
         deployment=view.get(Ref(DEPLOYMENT, key.namespace, key.name)),
         service=view.get(Ref(SERVICE, key.namespace, key.name)),
-        pods=tuple(pod for pod in view.children(POD, key) if "deletionTimestamp" not in pod["metadata"]),
-        revisions=tuple(revision.read(thing) for thing in kept),
+        pods=tuple(pod for pod in pods if not _is_kept(pod)),
+        revisions=tuple(revision.read(thing) for thing in frozen),
         memory=view.memory(key),
         settings=settings,
+        pins=_pins(view, key.namespace),
+        kept={resource: _kept(view, resource, key, uid) for resource in (SERVICE, DEPLOYMENT)},
+        kept_pods=tuple(pod for pod in pods if _is_kept(pod)),
     )
+
+
+def _pins(view: View, namespace: str) -> dict[str, frozenset[str]]:
+    """Give the graphs that ask revisions, by the names of these."""
+    found: dict[str, frozenset[str]] = {}
+    for graph in view.select(MODEL_GRAPH, namespace):
+        if "deletionTimestamp" not in graph["metadata"]:
+            for name in pinned_in(graph):
+                found[name] = found.get(name, frozenset()) | {graph["metadata"]["name"]}
+    return found
+
+
+def _kept(view: View, resource: Resource, key: Key, uid: str) -> dict[str, Object]:
+    things = (t for t in view.children(resource, key) if _is_kept(t) and names.controller_uid(t) == uid)
+    return {thing["metadata"]["labels"].get(revision.REVISION, ""): thing for thing in things}
+
+
+def _is_kept(thing: Object) -> bool:
+    return names.KEPT in thing["metadata"].get("labels", {})
 
 
 def deployment_of_child(child: Object) -> Iterable[Key]:
@@ -58,9 +83,20 @@ def deployment_of_child(child: Object) -> Iterable[Key]:
 
     Whether it really does the planner checks by uid.
     """
-    name: str = child["metadata"].get("labels", {}).get(names.MODEL_DEPLOYMENT, "")
+    labels = child["metadata"].get("labels", {})
+    name: str = labels.get(names.MODEL_DEPLOYMENT) or labels.get(names.KEPT, "")
     if name:
         yield Key(MODEL_DEPLOYMENT, child["metadata"]["namespace"], name)
+
+
+def deployments_of_graph(graph: Object, view: View) -> Iterable[Key]:
+    """Give the deployments whose revisions a graph asks or asked; they look again when that changes."""
+    metadata, pinned = graph["metadata"], pinned_in(graph)
+    for thing in view.select(MODEL_DEPLOYMENT, metadata["namespace"]):
+        name, status = thing["metadata"]["name"], thing.get("status", {})
+        asks = any(revision.name_of(name, each["hash"]) in pinned for each in status.get("revisions", ()))
+        if asks or any(metadata["name"] in each.get("graphs", ()) for each in status.get("kept", ())):
+            yield Key(MODEL_DEPLOYMENT, metadata["namespace"], name)
 
 
 def deployments_of_runtime(runtime: Object, view: View) -> Iterable[Key]:

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
     RECREATING = "Recreating"
+    KEEPING_REVISION = "KeepingRevision"
     APPLY_FAILED = "ApplyFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     ANSWERING = "Answering"

@@ -6,7 +6,7 @@ An object that somebody deleted or edited is put back; one that belongs to someb
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rondo.api.modeldeployment import ModelDeploymentSpec
@@ -28,11 +28,13 @@ class Change:
         finding: What to say of it.
         apply: What makes it so, or None if nothing may be done.
         path: The field that differs, empty if the object is not there.
+        resource: Its kind.
     """
 
     finding: Finding
     apply: Apply | MergePatch | None = None
     path: str = ""
+    resource: Resource | None = None
 
 
 def find_changes(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, revision: Revision) -> tuple[Change, ...]:
@@ -41,8 +43,8 @@ def find_changes(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, revisi
         DEPLOYMENT: build_deployment(snapshot.owner, spec, revision),
         SERVICE: build_service(snapshot.owner),
     }
-    changes = (_compare(snapshot, resource, body) for resource, body in declared.items())
-    return tuple(change for change in changes if change is not None)
+    changes = ((resource, _compare(snapshot, resource, body)) for resource, body in declared.items())
+    return tuple(replace(change, resource=resource) for resource, change in changes if change is not None)
 
 
 def worst(changes: Iterable[Change]) -> Finding | None:

@@ -20,13 +20,14 @@ from rondo.core.deployment import report
 from rondo.core.deployment.acceptance import Frozen, Refused, Unfrozen, Waiting, parse, want
 from rondo.core.deployment.diagnosis import diagnose
 from rondo.core.deployment.finding import Finding, Reason, from_failure
+from rondo.core.deployment.kept import asked, plan_kept
 from rondo.core.deployment.objects import Change, find_changes, worst
 from rondo.core.deployment.report import Verdict
 from rondo.core.deployment.revision import Revision, superfluous
 from rondo.core.deployment.snapshot import DeploymentSnapshot, pod_revision
 from rondo.core.durations import parse_time
 from rondo.core.plan import Action, Delete, EventDraft, EventsAbout, EventType, GetLive, Plan, StatusKind
-from rondo.core.resources import CONTROLLER_REVISION
+from rondo.core.resources import CONTROLLER_REVISION, DEPLOYMENT
 
 PATIENCE: Final = timedelta(minutes=1)
 """How long a runtime may be missing before that counts as stalled: an apply of a folder may bring it last."""
@@ -66,7 +67,10 @@ def _follow(
     """Keep a revision served: the one that is asked for, else the last one that could be."""
     revision = wanted.revision if isinstance(wanted, Frozen) else _previous(snapshot)
     changes = () if revision is None else find_changes(snapshot, spec, revision)
-    finding = _unserved(snapshot, wanted, now) or worst(changes)
+    blocked = None if revision is None else plan_kept(snapshot, spec, revision, complete=False).blocked
+    if blocked is not None:
+        changes = tuple(change for change in changes if change.resource != DEPLOYMENT)
+    finding = _unserved(snapshot, wanted, now) or blocked or worst(changes)
     if finding is None and revision is not None and snapshot.own_deployment is not None:
         told = diagnose(snapshot, snapshot.own_deployment, revision, spec.replicas, now)
         if isinstance(told, EventsAbout):
@@ -77,8 +81,16 @@ def _follow(
     verdict = Verdict(refusal, revision, spec.replicas, finding, outdated)
     applies = tuple(change.apply for change in changes if change.apply is not None)
     store = (wanted.create,) if isinstance(wanted, Unfrozen) else ()
-    plan = _conclude(snapshot, verdict, (*store, *applies, *_prune(snapshot, verdict)), now)
+    plan = _conclude(snapshot, verdict, (*store, *_keep(snapshot, spec, verdict), *applies), now)
     return replace(plan, events=(*plan.events, *_put_back(snapshot, changes)))
+
+
+def _keep(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, verdict: Verdict) -> tuple[Action, ...]:
+    """Keep the revisions that graphs ask, and of the others no more than is of use."""
+    if verdict.revision is None:
+        return ()
+    kept = plan_kept(snapshot, spec, verdict.revision, complete=verdict.finding is None)
+    return (*kept.actions, *_prune(snapshot, verdict))
 
 
 def _conclude(snapshot: DeploymentSnapshot, verdict: Verdict, actions: tuple[Action, ...], now: datetime) -> Plan:
@@ -135,7 +147,7 @@ def _prune(snapshot: DeploymentSnapshot, verdict: Verdict) -> tuple[Action, ...]
     """Delete old revisions once a rollout is complete."""
     if verdict.finding is not None or verdict.revision is None:
         return ()
-    used = {verdict.revision.hash, *(pod_revision(pod) for pod in snapshot.pods)}
+    used = {verdict.revision.hash, *(pod_revision(pod) for pod in snapshot.pods), *(r.hash for r in asked(snapshot))}
     return tuple(
         Delete(snapshot.ref(CONTROLLER_REVISION, revision.name), revision.uid)
         for revision in superfluous(snapshot.revisions, used)

@@ -12,6 +12,7 @@ from rondo.api.status import ConditionStatus
 from rondo.core import conditions
 from rondo.core.conditions import Condition, Status
 from rondo.core.deployment.finding import Finding, Reason
+from rondo.core.deployment.kept import kept_status
 from rondo.core.deployment.render import selector, url
 from rondo.core.deployment.revision import Revision
 from rondo.core.deployment.snapshot import DeploymentSnapshot, is_ready
@@ -62,6 +63,7 @@ def build_status(snapshot: DeploymentSnapshot, verdict: Verdict, now: datetime) 
         model=None if revision is None else _model(revision),
         revision=None if revision is None else revision.hash,
         revisions=_revisions(snapshot),
+        kept=kept_status(snapshot),
         message=next((c["message"] for c in merged if c["type"] == "Ready"), ""),
     )
 
@@ -82,7 +84,8 @@ def kind_of_change(old: ModelDeploymentStatus, new: ModelDeploymentStatus) -> St
 def _facts(status: ModelDeploymentStatus) -> tuple[Any, ...]:
     said = tuple((c.type, c.status, c.reason) for c in status.conditions)
     names = tuple(revision.name for revision in status.revisions)
-    return (status.observed_generation, said, status.url, status.revision, names)
+    kept = tuple((each.hash, tuple(each.graphs), each.ready > 0) for each in status.kept)
+    return (status.observed_generation, said, status.url, status.revision, names, kept)
 
 
 def _conditions(snapshot: DeploymentSnapshot, verdict: Verdict, available: int) -> Iterable[Condition]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rondo.api.modeldeployment import ModelDeploymentStatus
 from rondo.core import names
@@ -27,6 +28,9 @@ class DeploymentSnapshot:
         revisions: The revisions that it controls.
         memory: What this process remembers.
         settings: The installation's settings.
+        pins: Graphs by the names of the revisions that they ask, of all ModelDeployments of the namespace.
+        kept: By kind, the second Deployments and the Services of its revisions that it controls, by hash.
+        kept_pods: Pods of the second Deployments.
     """
 
     owner: Object
@@ -39,6 +43,9 @@ class DeploymentSnapshot:
     revisions: tuple[Revision, ...]
     memory: Memory
     settings: PlannerSettings
+    pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    kept: Mapping[Resource, Mapping[str, Object]] = field(default_factory=lambda: {SERVICE: {}, DEPLOYMENT: {}})
+    kept_pods: tuple[Object, ...] = ()
 
     @property
     def name(self) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from rondo.api.modelgraph import Auth, Node, OnError, SecretValue
+from rondo.api.modelgraph import Auth, Node, OnError, SecretValue, TargetKind, Transport
 from rondo.api.modelgraph import Mapping as BodyMapping
 from rondo.core.durations import parse_duration
 from rondo.core.modelgraph.judge import Accepted
@@ -23,14 +24,15 @@ REVISION_LENGTH: Final = 12
 Json = dict[str, Any]
 
 
-def compile_graph(graph: Accepted, port: int | None) -> Json:
+def compile_graph(graph: Accepted, port: int | None, pins: Mapping[str, str] | None = None) -> Json:
     """Write a graph's part of the plan.
 
     Args:
         graph: The graph.
         port: Where it answers; None if only other graphs ask it.
+        pins: Hosts to ask instead of ModelDeployments, by their names.
     """
-    spec = graph.spec
+    spec, graph = graph.spec, _pinned(graph, pins or {})
     written = {
         "name": graph.name,
         "protocol": spec.protocol.value,
@@ -41,6 +43,17 @@ def compile_graph(graph: Accepted, port: int | None) -> Json:
         "nodes": [_node(graph, node) for node in spec.nodes],
     }
     return with_port(written, port)
+
+
+def _pinned(graph: Accepted, pins: Mapping[str, str]) -> Accepted:
+    """Give a graph whose ModelDeployments are asked at other hosts: revisions of theirs have Services of their own."""
+    members = dict(graph.members)
+    for node, member in graph.members.items():
+        target = graph.topology.nodes[node].target
+        name = target.name if target is not None and target.kind is TargetKind.MODEL_DEPLOYMENT else None
+        if name is not None and name in pins:
+            members[node] = replace(member, url=member.url.replace(f"http://{name}.", f"http://{pins[name]}.", 1))
+    return replace(graph, members=members)
 
 
 def with_port(written: Mapping[str, Any], port: int | None) -> Json:
@@ -89,6 +102,8 @@ def _target(graph: Accepted, node: Node) -> Json:
     member = graph.members[node.name]
     written: Json = {"url": member.url, "protocol": _spoken(member)}
     written |= _given(path=node.target.path, model=member.model)
+    if node.target.transport is not Transport.HTTP:
+        written["transport"] = node.target.transport.value
     if node.target.auth is not None:
         written["headers"] = [_header(node.target.auth)]
     if node.target.forward:

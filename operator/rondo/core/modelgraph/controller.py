@@ -8,12 +8,14 @@ from typing import Any, Final
 from rondo.api.modelgraph import ModelGraphStatus, TargetKind
 from rondo.core import names
 from rondo.core.deployment.controller import trim_metadata
+from rondo.core.modelgraph.parts import names_of
 from rondo.core.modelgraph.snapshot import GraphSnapshot
 from rondo.core.modelgraph.surroundings import gather, targets_of
 from rondo.core.plan import Object, Ref
 from rondo.core.resources import CONFIG_MAP, MODEL_DEPLOYMENT, MODEL_GRAPH, SERVICE
 from rondo.core.router.observed import look_at_router, router_of_child, router_of_graph
 from rondo.core.router.render import leads_to
+from rondo.core.router.shelves import lent_shelf
 from rondo.core.view import Key, View
 
 _SERVICE_NAME: Final = "kubernetes.io/service-name"
@@ -33,6 +35,8 @@ def observe_graph(view: View, key: Key) -> GraphSnapshot | None:
         router=look_at_router(view, router_of_graph(owner)),
         service=view.get(Ref(SERVICE, key.namespace, key.name)),
         memory=memory,
+        lent=lent_shelf(view, router_of_graph(owner), owner),
+        present=frozenset(graph["metadata"]["name"] for graph in view.select(MODEL_GRAPH, key.namespace)),
     )
 
 
@@ -90,6 +94,14 @@ def graphs_of_router(thing: Object, view: View) -> Iterator[Key]:
     for graph in view.select(MODEL_GRAPH, thing["metadata"]["namespace"]):
         if router_of_graph(graph) in routers:
             yield Key(MODEL_GRAPH, graph["metadata"]["namespace"], graph["metadata"]["name"])
+
+
+def graphs_counted(counts: Object, view: View) -> Iterator[Key]:
+    """Give the graphs of which the router of a pod counts a release."""
+    for graph in view.select(MODEL_GRAPH, counts["metadata"]["namespace"]):
+        name = graph["metadata"]["name"]
+        if any(part in counts.get("counts", {}) for part in names_of(name)[1:]):
+            yield Key(MODEL_GRAPH, counts["metadata"]["namespace"], name)
 
 
 def graph_of_service(service: Object) -> Iterable[Key]:

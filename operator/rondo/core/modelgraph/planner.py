@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from rondo.api.modelgraph import ModelGraphStatus
 from rondo.api.status import ConditionStatus
@@ -19,18 +19,26 @@ from rondo.core.deployment.finding import Finding
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.durations import parse_time
 from rondo.core.modelgraph import report
+from rondo.core.modelgraph.compilation import compile_graph
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.judge import Accepted, Judge, Refused
+from rondo.core.modelgraph.releasing import Released, follow_release
+from rondo.core.modelgraph.releasing import events as release_events
 from rondo.core.modelgraph.report import Verdict
 from rondo.core.modelgraph.serving import Serving, see_serving
 from rondo.core.modelgraph.snapshot import GraphSnapshot
-from rondo.core.plan import Action, Create, EventDraft, EventType, Plan, Ref, StatusKind
+from rondo.core.plan import Action, Create, EventDraft, EventType, GetLive, Plan, Ref, StatusKind
 from rondo.core.resources import CONFIG_MAP
 from rondo.core.router.document import Document
 from rondo.core.router.render import build_first_config, build_service
 
 PATIENCE: Final = timedelta(minutes=1)
 """How long a target may be missing before that counts as stalled: an apply of a folder may bring it last."""
+
+_HARMLESS: Final = frozenset({
+    Reason.READY, Reason.PLANNING, Reason.ROUTER_STARTING, Reason.ROUTER_RELOADING, "Progressing", "MemberNotReady",
+})  # fmt: skip
+"""Reasons of Ready that belong to the course of things."""
 
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """Names of Services; RFC 1035."""
@@ -62,19 +70,39 @@ def _named(snapshot: GraphSnapshot) -> Refused | None:
 
 def _leave(snapshot: GraphSnapshot, refused: Refused, now: datetime) -> Plan:
     """Report on a graph that is not accepted; what was served of it before goes on."""
-    refusal = _refusal(snapshot, refused, now)
+    return _keep_on(snapshot, _refusal(snapshot, refused, now), now)
+
+
+def _keep_on(snapshot: GraphSnapshot, refusal: Finding, now: datetime) -> Plan:
     serving = see_serving(snapshot, None)
     change = _service_change(snapshot) if snapshot.name in snapshot.router.document.entries else None
     return _conclude(snapshot, Verdict(None, refusal, serving, None), _applies([change]), now)
 
 
 def _follow(snapshot: GraphSnapshot, graph: Accepted, now: datetime) -> Plan:
-    serving = see_serving(snapshot, graph)
+    """Have a graph served as it is, or as far as its release is."""
+    if graph.spec.release is None:
+        return _serve(snapshot, graph, see_serving(snapshot, {graph.name: compile_graph(graph, None)}), None, now)
+    released = follow_release(snapshot, graph, graph.spec.release, now)
+    match released:
+        case Finding():
+            return _keep_on(snapshot, released, now)
+        case GetLive():
+            return Plan(reads=(released,))
+        case Released():
+            return _serve(snapshot, graph, released.serving, released, now)
+        case _:
+            assert_never(released)
+
+
+def _serve(
+    snapshot: GraphSnapshot, graph: Accepted, serving: Serving, released: Released | None, now: datetime
+) -> Plan:
     actions: list[Action] = []
-    if snapshot.router.config is None:
+    if snapshot.router.config is None and (released is None or released.is_served):
         actions.append(_first_config(snapshot))
     change = _service_change(snapshot) if _may_lead(snapshot, serving) else None
-    verdict = Verdict(graph, None, serving, None if change is None else change.finding)
+    verdict = Verdict(graph, None, serving, None if change is None else change.finding, released)
     return _conclude(snapshot, verdict, (*actions, *_applies([change])), now)
 
 
@@ -107,7 +135,8 @@ def _applies(changes: Iterable[Change | None]) -> tuple[Action, ...]:
 def _conclude(snapshot: GraphSnapshot, verdict: Verdict, actions: tuple[Action, ...], now: datetime) -> Plan:
     status = report.build_status(snapshot, verdict, now)
     kind = report.kind_of_change(snapshot.status, status)
-    again = (each.look_again for each in (verdict.refusal, verdict.service) if each is not None)
+    told = (verdict.refusal, verdict.service, verdict.released)
+    again = (each.look_again for each in told if each is not None)
     return Plan(
         status=None if kind is StatusKind.NONE else report.to_json(status),
         status_kind=kind,
@@ -129,13 +158,14 @@ def _refusal(snapshot: GraphSnapshot, refused: Refused, now: datetime) -> Findin
 
 
 def _events(old: ModelGraphStatus, new: ModelGraphStatus) -> tuple[EventDraft, ...]:
-    """Tell of each change of Ready and of its reason."""
+    """Tell of each change of Ready and of its reason, and of a release."""
+    told = tuple(release_events(old.release, new.release))
     before, now = _ready(old), _ready(new)
     if now is None or (before is not None and (before.status, before.reason) == (now.status, now.reason)):
-        return ()
-    harmless = now.reason in {Reason.READY, Reason.PLANNING, Reason.ROUTER_STARTING, Reason.ROUTER_RELOADING}
+        return told
+    harmless = now.reason in _HARMLESS
     type_ = EventType.NORMAL if harmless else EventType.WARNING
-    return (EventDraft(type_, now.reason, "Serve", shorten(now.message)),)
+    return (*told, EventDraft(type_, now.reason, "Serve", shorten(now.message)))
 
 
 def _ready(status: ModelGraphStatus) -> ConditionStatus | None:

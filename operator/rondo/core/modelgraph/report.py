@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rondo.api.modelgraph import ModelGraphStatus, NodeStatus
+from rondo.api.release import ReleaseStatus
 from rondo.api.status import ConditionStatus
 from rondo.core import conditions
 from rondo.core.conditions import Condition, Status
@@ -15,6 +16,8 @@ from rondo.core.deployment.finding import Finding
 from rondo.core.deployment.render import url
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.releasing import Released, facts_of
+from rondo.core.modelgraph.releasing import released as say_released
 from rondo.core.modelgraph.serving import Serving
 from rondo.core.modelgraph.snapshot import GraphSnapshot
 from rondo.core.modelgraph.streaming import streaming_of
@@ -31,12 +34,14 @@ class Verdict:
         refusal: Why it is not, if it is not.
         serving: How far it is served.
         service: What is in the way of its Service, if something is.
+        released: How far its release is, if it makes releases.
     """
 
     graph: Accepted | None
     refusal: Finding | None
     serving: Serving
     service: Finding | None
+    released: Released | None = None
 
 
 def build_status(snapshot: GraphSnapshot, verdict: Verdict, now: datetime) -> ModelGraphStatus:
@@ -48,7 +53,7 @@ def build_status(snapshot: GraphSnapshot, verdict: Verdict, now: datetime) -> Mo
         now: The time of this look, timezone-aware UTC.
     """
     before = snapshot.owner.get("status", {}).get("conditions", ())
-    said = tuple(_conditions(verdict))
+    said = tuple(_conditions(verdict, snapshot.status.release, was_ready=_was_ready(snapshot)))
     merged = conditions.merge(before, said, generation=snapshot.generation, at=now)
     nodes = [] if verdict.graph is None else _nodes(verdict.graph)
     return ModelGraphStatus(
@@ -58,8 +63,18 @@ def build_status(snapshot: GraphSnapshot, verdict: Verdict, now: datetime) -> Mo
         served_revision=verdict.serving.revision or None,
         ready_nodes=f"{sum(node.ready for node in nodes)}/{len(nodes)}" if nodes else "",
         nodes=nodes,
+        release=_release(snapshot, verdict),
         message=next((c["message"] for c in merged if c["type"] == "Ready"), ""),
     )
+
+
+def _release(snapshot: GraphSnapshot, verdict: Verdict) -> ReleaseStatus | None:
+    """Give the release as it is now. One of a graph that makes none any more is needed until no router asks for it."""
+    if verdict.released is not None:
+        return verdict.released.status
+    if verdict.graph is None or verdict.serving.finding is not None:
+        return snapshot.status.release
+    return None
 
 
 def to_json(status: ModelGraphStatus) -> dict[str, Any]:
@@ -78,7 +93,7 @@ def kind_of_change(old: ModelGraphStatus, new: ModelGraphStatus) -> StatusKind:
 def _facts(status: ModelGraphStatus) -> tuple[Any, ...]:
     said = tuple((c.type, c.status, c.reason) for c in status.conditions)
     nodes = tuple((node.name, node.ready, node.reason, node.url) for node in status.nodes)
-    return (status.observed_generation, said, nodes, status.url, status.served_revision)
+    return (status.observed_generation, said, nodes, status.url, status.served_revision, facts_of(status.release))
 
 
 def _nodes(graph: Accepted) -> list[NodeStatus]:
@@ -97,17 +112,27 @@ def _nodes(graph: Accepted) -> list[NodeStatus]:
     ]
 
 
-def _conditions(verdict: Verdict) -> Iterator[Condition]:
+def _was_ready(snapshot: GraphSnapshot) -> bool:
+    """Tell whether this very generation was Ready when it was last looked at."""
+    said = (c for c in snapshot.status.conditions if c.type == "Ready" and c.status == Status.TRUE)
+    return any(condition.observed_generation == snapshot.generation for condition in said)
+
+
+def _conditions(verdict: Verdict, release: ReleaseStatus | None, *, was_ready: bool) -> Iterator[Condition]:
     refusal, graph = verdict.refusal, verdict.graph
     if graph is None or refusal is not None:
         assert refusal is not None  # noqa: S101 - one of the two is given
         yield Condition("Accepted", Status.FALSE, refusal.reason, refusal.message)
+        if release is not None:
+            yield say_released(release)
         yield from _refused(refusal, verdict.serving)
         return
     yield Condition("Accepted", Status.TRUE, Reason.ACCEPTED)
     yield _members_ready(graph)
     yield _router_ready(verdict)
-    yield from _trio(graph, verdict)
+    if verdict.released is not None:
+        yield verdict.released.condition
+    yield from _trio(graph, verdict, was_ready=was_ready)
 
 
 def _members_ready(graph: Accepted) -> Condition:
@@ -135,10 +160,19 @@ def _refused(refusal: Finding, serving: Serving) -> tuple[Condition, ...]:
     return conditions.reconciling(reason=refusal.reason, message=message)
 
 
-def _trio(graph: Accepted, verdict: Verdict) -> Iterator[Condition]:
+def _trio(graph: Accepted, verdict: Verdict, *, was_ready: bool) -> Iterator[Condition]:
     finding = verdict.service or verdict.serving.finding
+    if finding is not None and was_ready and _goes_over(finding, verdict):
+        finding = None
     if finding is not None and finding.stalled:
         yield from conditions.stalled(reason=finding.reason, message=finding.message)
+        return
+    release = None if verdict.released is None else verdict.released.finding
+    if release is not None and release.stalled:
+        yield from conditions.stalled(reason=release.reason, message=release.message)
+        return
+    if release is not None:
+        yield from conditions.reconciling(reason=release.reason, message=release.message)
         return
     if not graph.entry.ready:
         yield from conditions.reconciling(reason=graph.entry.reason, message=_why_down(graph))
@@ -153,6 +187,12 @@ def _trio(graph: Accepted, verdict: Verdict) -> Iterator[Condition]:
         return
     words = f"{verdict.serving.routers} routers serve revision {verdict.serving.revision}"
     yield from conditions.ready(reason=Reason.READY, message=words)
+
+
+def _goes_over(finding: Finding, verdict: Verdict) -> bool:
+    """Tell whether routers only go from one release of this same spec to another, and all serve it in full."""
+    released = verdict.released
+    return released is not None and released.same_spec and finding.reason in {Reason.PLANNING, Reason.ROUTER_RELOADING}
 
 
 def _why_down(graph: Accepted) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rondo.core.deployment.finding import Finding, from_failure
-from rondo.core.modelgraph.compilation import compile_graph, with_port
+from rondo.core.modelgraph.compilation import with_port
 from rondo.core.modelgraph.finding import Reason
-from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.parts import Entry
 from rondo.core.modelgraph.snapshot import GraphSnapshot
 from rondo.core.plan import Ref
 from rondo.core.resources import CONFIG_MAP
@@ -28,61 +29,65 @@ class Serving:
     routers: int
 
 
-def see_serving(snapshot: GraphSnapshot, graph: Accepted | None) -> Serving:
+def see_serving(snapshot: GraphSnapshot, wanted: Mapping[str, Entry] | None) -> Serving:
     """Tell how far a graph is served.
 
     Args:
         snapshot: One look at it.
-        graph: It, if it is accepted.
+        wanted: The parts of the plan that it shall have, without ports; none if nobody can tell.
     """
     served = snapshot.router.served(snapshot.name)
     common = set(served.values())
     revision = common.pop() if len(common) == 1 else ""
-    finding = None if graph is None else _finding(snapshot, graph, served)
+    finding = None if wanted is None else _unplanned(snapshot, wanted) or _unserved(snapshot, wanted)
     return Serving(finding, revision, len(served))
 
 
-def _finding(snapshot: GraphSnapshot, graph: Accepted, served: dict[str, str]) -> Finding | None:
-    return _unplanned(snapshot, graph) or _unserved(snapshot, served)
-
-
-def _unplanned(snapshot: GraphSnapshot, graph: Accepted) -> Finding | None:
+def _unplanned(snapshot: GraphSnapshot, wanted: Mapping[str, Entry]) -> Finding | None:
     """Say why the plan does not have the graph as it is."""
-    router, name = snapshot.router, snapshot.name
+    router = snapshot.router
     ref = Ref(CONFIG_MAP, router.key.namespace, router.key.name)
     failure = router.memory.failures.get(ref) or snapshot.memory.failures.get(ref)
     if router.config is None:
         if failure is not None:
             return from_failure(ref, failure)
         return Finding(Reason.PLANNING, f"{ref} is being made", normal=True)
-    entry = router.document.entries.get(name)
-    wanted = compile_graph(graph, None)["revision"]
-    if entry is not None and with_port(entry, None)["revision"] == wanted:
+    entries = router.document.entries
+    differ = [name for name, part in wanted.items() if _revision(entries.get(name)) != part["revision"]]
+    if not differ:
         return None
-    refused = router.document.refused.get(name)
-    if refused is not None and refused[0] == wanted:
-        return Finding(Reason.PLAN_REFUSED, f"the router refuses it: {refused[1]}", stalled=True)
+    refused = router.document.refused
+    words = [refused[name][1] for name in differ if name in refused and refused[name][0] == wanted[name]["revision"]]
+    if words:
+        return Finding(Reason.PLAN_REFUSED, f"the router refuses it: {words[0]}", stalled=True)
     if failure is not None:
         return from_failure(ref, failure)
     return Finding(Reason.PLANNING, f"{ref} is being written", normal=True)
 
 
-def _unserved(snapshot: GraphSnapshot, served: dict[str, str]) -> Finding | None:
+def _revision(entry: Entry | None) -> str:
+    """Give the revision of a part without its port."""
+    return "" if entry is None else str(with_port(entry, None)["revision"])
+
+
+def _unserved(snapshot: GraphSnapshot, wanted: Mapping[str, Entry]) -> Finding | None:
     """Say which router does not serve what the plan says."""
-    router = snapshot.router
+    router, name = snapshot.router, snapshot.name
+    served = router.served(name)
     if not served:
         reason, words = router.why_down()
         normal = reason in {Reason.ROUTER_STARTING, "Starting", "NotReady"}
         return Finding(reason, f"no router answers: {words}", normal=normal)
-    wanted = router.document.entries[snapshot.name]["revision"]
-    behind = [pod for pod, revision in served.items() if revision != wanted]
+    planned = {part: router.document.entries[part]["revision"] for part in wanted}
+    behind = {pod for part in wanted for pod, told in router.served(part).items() if told != planned[part]}
     if not behind:
         return None
-    pod = behind[0]
+    pod = min(behind)
     told = router.reports.get(pod)
     if told is None:
         words = f"Pod {router.key.namespace}/{pod} has not told yet what it serves"
     else:
         words = f"Pod {router.key.namespace}/{pod} still serves {served[pod] or 'nothing of it'}"
-    up = len(served) - len(behind)
-    return Finding(Reason.ROUTER_RELOADING, f"{up}/{len(served)} routers serve revision {wanted}: {words}", normal=True)
+    up, revision = len(served) - len(behind), planned[name]
+    message = f"{up}/{len(served)} routers serve revision {revision}: {words}"
+    return Finding(Reason.ROUTER_RELOADING, message, normal=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rondo.api.modelgraph import ModelGraphStatus
 from rondo.core import names
+from rondo.core.modelgraph.parts import Shelf
 from rondo.core.modelgraph.surroundings import Surroundings
 from rondo.core.plan import Memory, Object, Ref
 from rondo.core.resources import SERVICE
@@ -24,6 +25,8 @@ class GraphSnapshot:
         router: The router that it asks for.
         service: The Service of its name, whoever it belongs to.
         memory: What this process remembers.
+        lent: What the router has of the graph that its Service still leads to, if that is another one.
+        present: Names of all graphs of the namespace.
     """
 
     owner: Object
@@ -32,12 +35,20 @@ class GraphSnapshot:
     router: Router
     service: Object | None
     memory: Memory
+    lent: Shelf = field(default_factory=Shelf)
+    present: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
         """Name of the graph."""
         name: str = self.owner["metadata"]["name"]
         return name
+
+    @property
+    def uid(self) -> str:
+        """Uid of the graph."""
+        uid: str = self.owner["metadata"]["uid"]
+        return uid
 
     @property
     def namespace(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rondo.api.modelgraph import Node, Streaming
+from rondo.api.modelgraph import Node, Streaming, Transport
 from rondo.api.modelruntime import Protocol
 from rondo.core.modelgraph.scope import read_answers
 from rondo.core.modelgraph.topology import Topology
@@ -18,14 +18,16 @@ def streaming_of(topology: Topology, speaks: Mapping[str, Protocol]) -> Mapping[
 
     Args:
         topology: The graph.
-        speaks: What each target speaks; one that speaks another language than the graph is read and translated.
+        speaks: What each target speaks; one that speaks another language than the graph is read and translated,
+            and the answer to a call of gRPC is one message.
     """
     read = read_answers(topology)
     free = {topology.spec.entry: True}
     for name in topology.downward:
         node = topology.nodes[name]
         translated = speaks.get(name, topology.spec.protocol) is not topology.spec.protocol
-        free[name] = free[name] and node.response is None and name not in read and not translated
+        called = node.target is not None and node.target.transport is Transport.GRPC
+        free[name] = free[name] and node.response is None and name not in read and not (translated or called)
         for child, passes in _passes(node):
             if child in topology.nodes:
                 free[child] = free.get(child, True) and free[name] and passes

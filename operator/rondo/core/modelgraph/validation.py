@@ -13,13 +13,13 @@ from typing import Final
 import pydantic
 
 from rondo.api.base import Json
-from rondo.api.modelgraph import CombineMethod, ModelGraphSpec, Node, OnError
+from rondo.api.modelgraph import CombineMethod, ModelGraphSpec, Node, OnError, Transport
 from rondo.api.modelruntime import Protocol
 from rondo.core import expressions
 from rondo.core.durations import parse_duration
 from rondo.core.expressions import KEYWORDS, cel_name
 from rondo.core.graph import nearest
-from rondo.core.modelgraph import headers, scope
+from rondo.core.modelgraph import checks, headers, scope
 from rondo.core.modelgraph.places import PlaceError, check_path, read_source
 from rondo.core.modelgraph.topology import Topology, edges
 from rondo.core.problems import Problem, from_validation_error
@@ -32,6 +32,7 @@ EXPRESSIONS_LIMIT: Final = 65_536
 
 _ELEMENTWISE: Final = frozenset({CombineMethod.VOTE, CombineMethod.MEAN, CombineMethod.WEIGHTED})
 _PORT: Final = re.compile(r"^https?://[^/]+:([0-9]+)(?:/|$)")
+_PATH: Final = re.compile(r"^https?://[^/]+/.")
 
 
 def parse(raw: Mapping[str, Json]) -> tuple[ModelGraphSpec | None, list[Problem]]:
@@ -224,6 +225,18 @@ def _addresses(topology: Topology) -> Iterator[Problem]:
             yield Problem(path, f"{speaks} asks for a model by name: give model or path")
 
 
+def _transports(topology: Topology) -> Iterator[Problem]:
+    for name, node in topology.nodes.items():
+        target, path = node.target, f"{topology.paths[name]}.target"
+        if target is None or target.transport is Transport.HTTP:
+            continue
+        speaks = target.protocol or topology.spec.protocol
+        if speaks is not Protocol.OPEN_INFERENCE:
+            yield Problem(f"{path}.transport", f"gRPC is there for OpenInference only, and this target speaks {speaks}")
+        if target.url is not None and _PATH.search(target.url):
+            yield Problem(f"{path}.url", f"gRPC has paths of its own: leave out what follows the host in {target.url}")
+
+
 def _lengths(topology: Topology) -> Iterator[Problem]:
     """Find lengths of time and sizes that are nothing."""
     for path, text in lengths_of(topology):
@@ -258,8 +271,13 @@ def _sizes_of(topology: Topology) -> Iterator[tuple[str, str]]:
             yield f"{topology.paths[name]}.cache.maxBytes", str(node.cache.max_bytes)
 
 
+def _release(topology: Topology) -> Iterator[Problem]:
+    yield from checks.find_problems(topology.spec)
+
+
 CHECKS: Final[tuple[Check, ...]] = (
-    _names, _edges, _cycle, _unreachable, _expressions, _mappings, _weights, _kinds, _headers, _addresses, _lengths,
+    _names, _edges, _cycle, _unreachable, _expressions, _mappings, _weights, _kinds, _headers, _addresses, _transports,
+    _lengths, _release,
 )  # fmt: skip
 """In the order in which a person should mend them."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rondo.core.modelgraph.compilation import with_revision
+from rondo.core.modelgraph.parts import Shelf, names_of
 from rondo.core.plan import Object
 from rondo.core.recent import Recent
 
@@ -33,6 +34,7 @@ class Document:
         refused: What a router refused, by name of the graph: the revision that it has without a port, and its words.
         former: Parts of the plan that were served last, of graphs whose new part no router has been heard to serve yet.
         last_port: The port that was given last.
+        versions: Which versions of graphs that make releases the entries are, by name.
     """
 
     revision: str = ""
@@ -41,16 +43,24 @@ class Document:
     refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     former: Mapping[str, Entry] = field(default_factory=dict)
     last_port: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def port_of(self, graph: str) -> int | None:
         """Give the port of a graph, if it has one."""
         port: int | None = self.entries.get(graph, {}).get("port")
         return port
 
+    def shelf_of(self, graph: str, uid: str) -> Shelf:
+        """Give the parts of a graph that make up its versions, if they are those of the graph with this uid."""
+        mine = [name for name in names_of(graph) if name in self.entries and self.uids.get(name) == uid]
+        return Shelf({n: self.entries[n] for n in mine}, {n: self.versions[n] for n in mine if n in self.versions})
+
     def data(self) -> dict[str, str]:
         """Write the ConfigMap's data."""
         plan = with_revision({"graphs": [self.entries[name] for name in sorted(self.entries)], "models": []})
         state = {"uids": self.uids, "refused": self.refused, "former": self.former, "lastPort": self.last_port}
+        if self.versions:
+            state["versions"] = self.versions
         return {PLAN_KEY: _written(plan), STATE_KEY: _written(state)}
 
 
@@ -75,6 +85,7 @@ def _read(config: Object) -> Document:
             refused={name: (str(revision), str(words)) for name, (revision, words) in state.get("refused", {}).items()},
             former=dict(state.get("former", {})),
             last_port=int(state.get("lastPort", 0)),
+            versions=dict(state.get("versions", {})),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return Document()

@@ -18,6 +18,9 @@ from rondo.core.view import Key, View
 ROUTER_REPORT: Final = Resource("", "", "RouterReport", "routerreports")
 """What a pod of a router told last; no kind of the API server."""
 
+ROUTER_COUNTS: Final = Resource("", "", "RouterCounts", "routercounts")
+"""What a pod of a router has counted of releases, as it told last."""
+
 ADMIN_PORT: Final = 9900
 
 
@@ -32,6 +35,7 @@ class Router:
         deployment: Its Deployment, if it is there.
         pods: Its pods that are not about to go.
         reports: What pods told last, by name of the pod.
+        counts: What pods that answer have counted of releases.
         memory: What this process remembers of the work on it.
     """
 
@@ -42,6 +46,7 @@ class Router:
     pods: tuple[Object, ...]
     reports: Mapping[str, Mapping[str, Any]]
     memory: Memory
+    counts: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def ready_pods(self) -> tuple[str, ...]:
@@ -81,7 +86,13 @@ def look_at_router(view: View, key: Key) -> Router:
         pods=pods,
         reports={report["metadata"]["name"]: report for report in view.children(ROUTER_REPORT, key)},
         memory=view.memory(key),
+        counts=tuple(told for pod in pods if (told := view.get(counts_ref(pod))) is not None),
     )
+
+
+def counts_ref(pod: Object) -> Ref:
+    """Name what a pod has counted."""
+    return Ref(ROUTER_COUNTS, pod["metadata"]["namespace"], pod["metadata"]["name"])
 
 
 def report_address(pod: Object) -> str:

@@ -6,15 +6,17 @@ It works on the ConfigMap, which the first graph that is accepted creates empty.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from rondo.api.release import ReleaseStatus
 from rondo.core import names
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.graph import Graph
 from rondo.core.modelgraph.compilation import compile_graph, secrets_in, with_port
 from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
+from rondo.core.modelgraph.parts import Parts, Shelf, build_parts, graph_of, names_of, nested_in, refused_in
 from rondo.core.modelgraph.surroundings import Surroundings, gather
 from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
 from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH, SERVICE
@@ -22,6 +24,7 @@ from rondo.core.router.document import Document, Entry
 from rondo.core.router.observed import Router, look_at_router, router_of_graph
 from rondo.core.router.ports import assign
 from rondo.core.router.render import KINDS, Wanted, build_objects, leads_to, port_of
+from rondo.core.router.shelves import lent_shelf
 from rondo.core.settings import PlannerSettings
 from rondo.core.view import Key, View
 
@@ -40,6 +43,7 @@ class RouterSnapshot:
         objects: The router's objects, by kind.
         services: The Services of graphs, by graph.
         settings: The installation's settings.
+        lent: What other routers have of graphs that come from there.
     """
 
     router: Router
@@ -48,6 +52,7 @@ class RouterSnapshot:
     objects: Mapping[Resource, Object]
     services: Mapping[str, Object]
     settings: PlannerSettings
+    lent: Mapping[str, Shelf] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:
@@ -89,6 +94,7 @@ def observe_router(view: View, key: Key, settings: PlannerSettings) -> RouterSna
         objects={kind: thing for kind, thing in found.items() if thing is not None},
         services={name: s for name, s in services.items() if s is not None and names.controller_uid(s) == own[name]},
         settings=settings,
+        lent={graph["metadata"]["name"]: lent_shelf(view, key, graph) for graph in graphs},
     )
 
 
@@ -100,12 +106,12 @@ def plan_router(snapshot: RouterSnapshot, now: datetime) -> Plan:
         now: The time of this look, timezone-aware UTC.
     """
     del now  # nothing of it depends on the time
-    gone = snapshot.router.document.entries.keys() - snapshot.graphs.keys()
+    gone = {graph_of(part) for part in snapshot.router.document.entries} - snapshot.graphs.keys()
     if gone:  # That something is not in the store is no proof.
-        read = ListLive(MODEL_GRAPH, snapshot.namespace, ())
-        found = snapshot.router.memory.reads.get(read)
+        live = ListLive(MODEL_GRAPH, snapshot.namespace, ())
+        found = snapshot.router.memory.reads.get(live)
         if found is None:
-            return Plan(reads=(read,))
+            return Plan(reads=(live,))
         if found.error is not None or gone & {graph["metadata"]["name"] for graph in found.value if _stays(graph)}:
             return Plan(requeue_after=AGAIN)
     document = next_document(snapshot)
@@ -126,15 +132,17 @@ def next_document(snapshot: RouterSnapshot) -> Document:
     """
     kept = _kept(snapshot, snapshot.router.document.entries)
     former, refused = _former(snapshot), _refused(snapshot)
-    chosen = _choose(snapshot, kept, former, refused)
-    served = {name for name in chosen if snapshot.serves(name)}
+    chosen, versions = _choose(snapshot, kept, former, refused)
+    served = {name for name in chosen.keys() & snapshot.graphs.keys() if snapshot.serves(name)}
     ports, last = assign(served, snapshot.ports, snapshot.router.document.last_port)
     written = {name: with_port(chosen[name], ports.get(name)) for name in _with_nested(served, chosen)}
     entries = closed(without_circles(written, kept))
-    uids = {name: snapshot.graphs[name]["metadata"]["uid"] for name in entries}
-    replaced = {name: kept[name] for name, entry in entries.items() if name in kept and kept[name] != entry}
+    uids = {name: snapshot.graphs[graph_of(name)]["metadata"]["uid"] for name in entries}
+    whole = {name: entry for name, entry in kept.items() if not _own_parts(entry)}
+    replaced = {name: whole[name] for name, entry in entries.items() if name in whole and whole[name] != entry}
     former = {name: entry for name, entry in {**replaced, **former}.items() if entries.get(name, entry) != entry}
-    return Document("", entries, uids, refused, former, last)
+    versions = {name: version for name, version in versions.items() if name in entries}
+    return Document("", entries, uids, refused, former, last, versions)
 
 
 def _choose(
@@ -142,19 +150,52 @@ def _choose(
     kept: Mapping[str, Entry],
     former: Mapping[str, Entry],
     refused: Mapping[str, tuple[str, str]],
-) -> dict[str, Entry]:
-    """Give each graph the newest part that no router has refused, without its port."""
+) -> tuple[dict[str, Entry], dict[str, str]]:
+    """Give each graph the newest part that no router has refused, without its port, and which versions they are.
+
+    A graph that makes releases has the parts that its status asks for.
+    """
     judge = Judge(snapshot.around)
     chosen: dict[str, Entry] = {}
+    versions: dict[str, str] = {}
     for name in snapshot.graphs:
         judgement = judge.judge(name)
-        new = [compile_graph(judgement, None)] if isinstance(judgement, Accepted) else []
+        parts = _parts(snapshot, judgement, refused) if isinstance(judgement, Accepted) else None
+        if parts is not None:
+            chosen |= parts.entries
+            versions |= parts.versions
+            continue
+        released = isinstance(judgement, Accepted) and judgement.spec.release is not None
+        new = [compile_graph(judgement, None)] if isinstance(judgement, Accepted) and not released else []
         old = [with_port(entries[name], None) for entries in (kept, former) if name in entries]
         bad = refused.get(name, ("", ""))[0]
         entry = next((each for each in (*new, *old) if each["revision"] != bad), None)
         if entry is not None:
-            chosen[name] = entry
-    return chosen
+            own = [part for part in _own_parts(entry) if part in kept]
+            chosen |= {name: entry, **{part: kept[part] for part in own}}
+            known = snapshot.router.document.versions
+            versions |= {part: known[part] for part in (name, *own) if part in known and entry not in new}
+    return chosen, versions
+
+
+def _parts(snapshot: RouterSnapshot, graph: Accepted, refused: Mapping[str, tuple[str, str]]) -> Parts | None:
+    """Give the parts of a graph that makes releases; without its candidate if a router has refused that."""
+    thing = snapshot.graphs[graph.name]
+    said = thing.get("status", {}).get("release")
+    if graph.spec.release is None or not said:
+        return None
+    status = ReleaseStatus.model_validate(said)
+    own = snapshot.router.document.shelf_of(graph.name, thing["metadata"]["uid"])
+    shelves = (own, snapshot.lent.get(graph.name, Shelf()))
+    for candidate in (status.candidate, None):
+        parts = build_parts(status.model_copy(update={"candidate": candidate}), graph, shelves, snapshot.graphs)
+        if parts is not None and not refused_in(parts, refused):
+            return parts
+    return None
+
+
+def _own_parts(entry: Entry) -> list[str]:
+    return [part for part in names_of(entry["name"])[1:] if part in nested_in(entry)]
 
 
 def _former(snapshot: RouterSnapshot) -> Mapping[str, Entry]:
@@ -185,14 +226,14 @@ def without_circles(entries: Mapping[str, Entry], kept: Mapping[str, Entry]) -> 
 
 
 def _circle(entries: Mapping[str, Entry]) -> tuple[str, ...]:
-    return Graph({name: frozenset(_nested_in(entry)) & entries.keys() for name, entry in entries.items()}).cycle
+    return Graph({name: frozenset(nested_in(entry)) & entries.keys() for name, entry in entries.items()}).cycle
 
 
 def closed(entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """Leave out what points at a graph that is not there, until nothing does."""
     left = dict(entries)
     while True:
-        loose = [name for name, entry in left.items() if any(to not in left for to in _nested_in(entry))]
+        loose = [name for name, entry in left.items() if any(to not in left for to in nested_in(entry))]
         if not loose:
             return left
         for name in loose:
@@ -205,7 +246,7 @@ def _kept(snapshot: RouterSnapshot, entries: Mapping[str, Entry]) -> Mapping[str
     return {
         name: entry
         for name, entry in entries.items()
-        if name in snapshot.graphs and document.uids.get(name) == snapshot.graphs[name]["metadata"]["uid"]
+        if (graph := snapshot.graphs.get(graph_of(name))) and document.uids.get(name) == graph["metadata"]["uid"]
     }
 
 
@@ -217,17 +258,13 @@ def _with_nested(served: Iterable[str], chosen: Mapping[str, Entry]) -> Iterator
         if name in chosen and name not in seen:
             seen.add(name)
             yield name
-            open_ += _nested_in(chosen[name])
-
-
-def _nested_in(entry: Entry) -> list[str]:
-    return [node["graph"] for node in entry.get("nodes", ()) if "graph" in node]
+            open_ += nested_in(chosen[name])
 
 
 def _refused(snapshot: RouterSnapshot) -> dict[str, tuple[str, str]]:
     """Give what no router takes, as revisions without ports: what was known before, and what pods say of this plan."""
     document = snapshot.router.document
-    found = {name: known for name, known in document.refused.items() if name in snapshot.graphs}
+    found = {name: known for name, known in document.refused.items() if graph_of(name) in snapshot.graphs}
     for report in snapshot.router.reports.values():
         said = report.get("refused") or {}
         entry = document.entries.get(said.get("graph", ""))

@@ -76,6 +76,7 @@ def test_status_tells_what_is_served() -> None:
                 "ready": 2,
             }
         ],
+        "kept": [],
     }
 
 

@@ -53,6 +53,7 @@ EVERYTHING: list[Body] = [
             {"node": "small", "accept": "response.status == 200.0", "cooldown": "30s"},
             {"node": "weighted"},
             {"node": "other"},
+            {"node": "call"},
         ],
     },
     {
@@ -91,6 +92,7 @@ EVERYTHING: list[Body] = [
             "forward": ["Cookie", "Authorization"],
         },
     },
+    {"name": "call", "target": {"kind": "Service", "name": "clean", "port": 8080, "transport": "GRPC"}},
     {"name": "other", "target": {"kind": "ModelGraph", "name": "inner"}},
 ]
 

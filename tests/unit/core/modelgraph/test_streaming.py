@@ -23,6 +23,14 @@ CASES: dict[str, tuple[tuple[Body, ...], str]] = {
     ),
     "an answer that is mapped": ((target("a", response={"remove": ["id"]}),), ""),
     "below an answer that is mapped": (({"name": "s", "sequence": ["a"], "response": {"remove": ["id"]}}, A), ""),
+    "a call of gRPC": (
+        (
+            {"name": "f", "fallback": [{"node": "g"}, {"node": "a"}]},
+            {"name": "g", "target": {"kind": "Service", "name": "s", "port": 9, "transport": "GRPC"}},
+            A,
+        ),
+        "f a",
+    ),
     "several at once": (({"name": "p", "parallel": {"nodes": ["a", "b"]}}, A, B), "p"),
     "a mirror": (({"name": "m", "mirror": {"node": "a", "to": ["b"]}}, A, B), "m a"),
     "a mirror that compares": (

@@ -37,6 +37,11 @@ def answered(name: str, **mapping: Any) -> Body:
     return target(name, response=mapping)
 
 
+def call(url: str | None = "http://x:8001", **fields: Any) -> Body:
+    given = {"url": url, "protocol": "OpenInference", "transport": "GRPC", "model": "m", **fields}
+    return {"name": "a", "target": {key: value for key, value in given.items() if value is not None}}
+
+
 @dataclass(frozen=True)
 class Case:
     """Nodes, of which the first is the entry, and the problem that they have."""
@@ -230,6 +235,17 @@ WRONG = {
         "spec.nodes[0].target: OpenInference asks for a model by name: give model or path",
         {"protocol": "OpenInference"},
     ),
+    "gRPC of another protocol": Case(
+        ({"name": "a", "target": {"url": "http://x:8001", "transport": "GRPC"}},),
+        "spec.nodes[0].target.transport: gRPC is there for OpenInference only, and this target speaks OpenAI",
+    ),
+    "gRPC below a path": Case(
+        (call(url="http://x:8001/models"),),
+        "spec.nodes[0].target.url: gRPC has paths of its own: leave out what follows the host in http://x:8001/models",
+    ),
+    "gRPC without a name": Case(
+        (call(model=None),), "spec.nodes[0].target: OpenInference asks for a model by name: give model or path"
+    ),
     "no time": Case((A,), "spec.timeout: 0s is no time; give at least 1ms", {"timeout": "0s"}),
     "no time for a node": Case((target("a", timeout="0.1ms"),), "spec.nodes[0].timeout: 0.1ms is no time"),
     "no size": Case((A,), "spec.limits.body: 0 is no size", {"limits": {"body": 0}}),
@@ -241,6 +257,8 @@ WRONG = {
 
 RIGHT = {
     "one target": (A,),
+    "gRPC": (call(),),
+    "gRPC of a Service": (call(url=None, kind="Service", name="s", port=9000),),
     "earlier step": (sequence("a", "b"), A, mapped("b", body="nodes.a.body")),
     "copy of an earlier step": (sequence("a-a", "b"), target("a-a"), mapped("b", copy={"x": "nodes.a-a.body.y[0].z"})),
     "what may be left out, if asked": (
@@ -300,3 +318,73 @@ def test_problems_are_named(case: Case) -> None:
 @pytest.mark.parametrize("nodes", RIGHT.values(), ids=RIGHT)
 def test_what_is_right_has_no_problem(nodes: tuple[Body, ...]) -> None:
     assert [str(problem) for problem in validate(parsed(*nodes))] == []
+
+
+CANARY: Body = {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "1m"}]}
+SHADOW: Body = {
+    "strategy": "Shadow",
+    "steps": [{"percent": 10, "hold": "1m"}],
+    "compare": "primary.body == shadow.body",
+}
+CHECK = "spec.release.checks[0].expression"
+
+
+def checked(expression: str, **fields: Any) -> Body:
+    return {**CANARY, "checks": [{"expression": expression}], **fields}
+
+
+RELEASES: dict[str, tuple[Body, str]] = {
+    "steps that do not rise": (
+        {"steps": [CANARY["steps"][1], CANARY["steps"][0]]},
+        "spec.release.steps[1]: 10 after 50: each step has to be larger",
+    ),
+    "a timeout within the steps": (
+        {**CANARY, "timeout": "2m"},
+        "spec.release.timeout: 2m is not longer than all steps together",
+    ),
+    "an unknown name": (checked("newer.p95 < 1.0"), f"{CHECK}: there is no newer here, only new, old"),
+    "an unknown number": (
+        checked("true || new.p96 < 1.0"),
+        f"{CHECK}: there is no new.p96 (did you mean p",
+    ),
+    "no bool": (checked("new.p95"), f"{CHECK}: its value is"),
+    "other types": (checked("new.p95 < 'slow'"), f"{CHECK}: "),
+    "a loop": (
+        checked("[1, 2].all(x, x > 0)"),
+        f"{CHECK}: it loops; a check compares numbers and needs no all, exists, map or filter",
+    ),
+    "no CEL": (checked("new.p95 <"), f"{CHECK}: "),
+    "agreement without a shadow": (
+        checked("new.agreement > 0.9"),
+        f"{CHECK}: new.agreement is there in a Shadow with compare only",
+    ),
+    "agreement of the old": (checked("old.agreement > 0.9", **SHADOW), f"{CHECK}: there is no old.agreement"),
+    "an unknown name in sticky": (
+        {**CANARY, "sticky": "nodes.a.body"},
+        "spec.release.sticky: there is no nodes here, only request",
+    ),
+    "an unknown name in compare": (
+        {**SHADOW, "compare": "nodes.a"},
+        "spec.release.compare: there is no nodes here, only request, primary, shadow",
+    ),
+}
+
+
+@pytest.mark.parametrize(("release", "want"), RELEASES.values(), ids=RELEASES)
+def test_what_is_wrong_with_a_release(release: Body, want: str) -> None:
+    found = [str(problem) for problem in validate(parsed(A, release=release))]
+    assert len(found) == 1
+    assert found[0].startswith(want)
+
+
+SOUND = [
+    checked("new.errorRate <= 0.01 && new.p95 <= 1.2 * old.p95"),
+    checked("old.requests == 0.0 || new.p99 / old.p99 < 2.0"),
+    checked("new.agreement >= 0.97 && new.requests > old.requests / 10.0", **SHADOW),
+    {**CANARY, "sticky": "request.headers['x-user']"},
+]
+
+
+@pytest.mark.parametrize("release", SOUND)
+def test_what_is_right_with_a_release(release: Body) -> None:
+    assert validate(parsed(A, release=release)) == []

@@ -37,7 +37,7 @@ from rondo.core.plan import (
 from rondo.core.render.overlay import overlay
 from rondo.core.resources import BY_KIND, CONFIG_MAP, MODEL_GRAPH, POD
 from rondo.core.router.document import PLAN_KEY
-from rondo.core.router.observed import ROUTER_REPORT
+from rondo.core.router.observed import ROUTER_COUNTS, ROUTER_REPORT
 from rondo.core.router.planner import observe_router, plan_router
 from rondo.core.settings import PlannerSettings
 from rondo.core.view import Key
@@ -50,9 +50,17 @@ ROUTER = "rondo-router"
 _UIDS = itertools.count(1)
 
 
+class CrashError(Exception):
+    """The operator's process ends before a write."""
+
+
 @dataclass
 class World:
-    """All objects, what happened to them, and the operator that looks at them."""
+    """All objects, what happened to them, and the operator that looks at them.
+
+    Attributes:
+        writes_left: So many writes succeed before the process ends; None for all.
+    """
 
     now: datetime = START
     settings: PlannerSettings = field(default_factory=PlannerSettings)
@@ -61,11 +69,12 @@ class World:
     writes: list[str] = field(default_factory=list)
     events: list[EventDraft] = field(default_factory=list)
     store: Store = field(init=False)
+    writes_left: int | None = None
     _woken: dict[Key, None] = field(default_factory=dict)
     _counter: Iterator[int] = field(default_factory=lambda: itertools.count(100))
 
     def __post_init__(self) -> None:
-        routes = [*primary_routes(), *child_routes(), *(route for route, _ in told_routes())]
+        routes = [*primary_routes(), *child_routes(), *(route for routes, _ in told_routes() for route in routes)]
         self.store = Store(routes)
 
     # Tests' hands -----------------------------------------------------------------------------------------------------
@@ -95,8 +104,17 @@ class World:
             if ref in self.objects and owners and not {owner["uid"] for owner in owners} & live:
                 self.remove(ref.resource, ref.name)
 
-    def model(self, name: str, *, ready: bool = True, protocol: str = "OpenAI", message: str = "") -> None:
-        """Put a ModelDeployment."""
+    def model(
+        self,
+        name: str,
+        *,
+        ready: bool = True,
+        protocol: str = "OpenAI",
+        message: str = "",
+        revision: str = "",
+        kept: Mapping[str, int] | None = None,
+    ) -> None:
+        """Put a ModelDeployment, with the revision that is rolled out and the pods of those that are kept."""
         said = {"type": "Available", "status": "True" if ready else "False", "reason": "Answering"}
         why = {
             "type": "Ready",
@@ -109,7 +127,14 @@ class World:
             "kind": "ModelDeployment",
             "metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-{name}", "generation": 1},
             "spec": {"runtime": "r"},
-            "status": {"protocol": protocol, "conditions": [said, why]},
+            "status": {
+                "protocol": protocol,
+                "conditions": [said, why],
+                "observedGeneration": 1,
+                **({"revision": revision} if revision else {}),
+                "revisions": [{"name": f"{name}-{hash_}", "hash": hash_} for hash_ in {revision, *(kept or {})} - {""}],
+                "kept": [{"hash": hash_, "ready": pods} for hash_, pods in (kept or {}).items()],
+            },
         }
         self.put(body)
 
@@ -151,12 +176,31 @@ class World:
             thing = {**line, "metadata": {**pod["metadata"], "resourceVersion": str(next(self._counter))}}
             self._wake(self.store.put(ROUTER_REPORT, thing))
 
+    def count(self, graph: str, *, pods: int = 2, **sides: Mapping[str, Any]) -> None:
+        """Let pods of the router tell what they have counted for the step that is planned, `old` and `new`."""
+        counts = {}
+        for side, counted in sides.items():
+            epoch = self.entry(f"{graph}.{side}")["counted"]
+            counts[f"{graph}.{side}"] = {"epoch": epoch, "requests": 0, "errors": 0, **counted}
+        for number in range(1, pods + 1):
+            pod = self.objects[Ref(POD, NAMESPACE, f"{ROUTER}-{number}")]
+            thing = {"counts": counts, "metadata": {**pod["metadata"], "resourceVersion": str(next(self._counter))}}
+            self._wake(self.store.put(ROUTER_COUNTS, thing))
+        self.settle()
+
     def serve(self, router: str = ROUTER) -> None:
         """Settle, and be routers for whom all goes well."""
         self.settle()
         self.routers(router=router)
         self.tell(router=router)
         self.settle()
+
+    def restart(self) -> None:
+        """Be another process: know nothing but what is there, and look at everything."""
+        self.store = Store([*primary_routes(), *child_routes(), *(r for routes, _ in told_routes() for r in routes)])
+        self._woken.clear()
+        for ref, thing in self.objects.items():
+            self._wake(self.store.put(ref.resource, self._versioned(thing)))
 
     def pass_time(self, **length: float) -> None:
         self.now += timedelta(**length)
@@ -222,6 +266,8 @@ class World:
         for action in plan.actions:
             self._act(key, action)
         self.events.extend(plan.events)
+        if plan.requeue_after == 0.0:
+            self._wake([key])
 
     def _plan(self, key: Key) -> Plan | None:
         if key.resource == MODEL_GRAPH:
@@ -266,6 +312,10 @@ class World:
         self.writes.append(f"{verb} {action.ref.resource.kind} {action.ref.name}")
 
     def _store(self, ref: Ref, thing: Body, *, but: Key | None = None) -> None:
+        if self.writes_left is not None:
+            if not self.writes_left:
+                raise CrashError
+            self.writes_left -= 1
         metadata = thing["metadata"]
         metadata.setdefault("uid", f"uid-{next(self._counter)}")
         metadata.setdefault("generation", 1)

@@ -1,0 +1,285 @@
+"""What a look at a graph that makes releases comes to: the next status of its release, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from rondo.api.release import PinnedMember, Release, ReleaseState, ReleaseStatus, ReleaseVersion
+from rondo.core.conditions import Condition, Status, timestamp
+from rondo.core.deployment.finding import Finding
+from rondo.core.durations import format_duration, parse_duration, parse_time
+from rondo.core.modelgraph import checks
+from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.numbers import Comparison, add_up
+from rondo.core.modelgraph.parts import Parts, Shelf, build_parts, find_version, is_divided, refused_in
+from rondo.core.modelgraph.release import Reason, Sight, advance, epoch_of, wake_at
+from rondo.core.modelgraph.serving import Serving, see_serving
+from rondo.core.modelgraph.snapshot import GraphSnapshot
+from rondo.core.modelgraph.versions import Wanted, find_wanted
+from rondo.core.plan import EventDraft, EventType, GetLive, Ref
+from rondo.core.resources import CONFIG_MAP, MODEL_DEPLOYMENT
+from rondo.core.router.document import read
+
+WORDS_EVERY: Final = timedelta(seconds=5)
+"""How often the numbers of a step are written into status at most."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """What a look at a release has found out.
+
+    Attributes:
+        status: Its next status; None before the first can begin.
+        serving: How far what the status as it stands asks for is served.
+        wanted: Which version is asked for.
+        unready: What the next release waits for.
+        before: Its status as it stands.
+        look_again: Seconds after which to look again though nothing happens.
+    """
+
+    status: ReleaseStatus | None
+    serving: Serving
+    wanted: Wanted
+    unready: str = ""
+    before: ReleaseStatus | None = None
+    look_again: float | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether there is something to be served, by the status as it stands; a router has no use before."""
+        return self.before is not None and self.before.served is not None
+
+    @property
+    def same_spec(self) -> bool:
+        """Whether what is served, and was before this look, is what the spec says, whatever the members."""
+        return all(
+            each is not None and each.served is not None and each.served.spec == self.wanted.spec
+            for each in (self.before, self.status)
+        )
+
+    @property
+    def condition(self) -> Condition:
+        """Say how far the release is."""
+        if self.status is None:
+            return Condition("Released", Status.UNKNOWN, Reason.MEMBER_NOT_READY, f"release 1 waits: {self.unready}")
+        return released(self.status, self.unready)
+
+    @property
+    def finding(self) -> Finding | None:
+        """Say why the spec is not served in full; None if it is."""
+        status, said = self.status, self.condition
+        if self.same_spec:
+            return None
+        if status is not None and status.state is ReleaseState.ROLLED_BACK and not self.wanted.unsettled:
+            return Finding(said.reason, said.message, stalled=True)
+        if status is None or status.candidate is not None:
+            return Finding(said.reason, said.message, normal=True)
+        reason = Reason.MEMBER_NOT_READY if self.unready else Reason.PROGRESSING  # another is about to begin, or served
+        return Finding(reason, said.message, normal=True)
+
+
+def follow_release(
+    snapshot: GraphSnapshot, graph: Accepted, release: Release, now: datetime
+) -> Released | Finding | GetLive:
+    """Take the release of a graph one step further.
+
+    Args:
+        snapshot: One look at the graph.
+        graph: It, accepted.
+        release: How it makes releases.
+        now: The time of this look, timezone-aware UTC.
+
+    Returns:
+        What was found out; why the graph cannot be released at all; or a read that has to be made first.
+    """
+    status = snapshot.status.release
+    shelves = (snapshot.router.document.shelf_of(snapshot.name, snapshot.uid), snapshot.lent)
+    lost = _is_lost(snapshot, graph, status, shelves)
+    if isinstance(lost, GetLive):
+        return lost
+    odd = _other_protocol(graph, status, shelves, snapshot.present)
+    if odd:
+        return Finding("InvalidSpec", odd, stalled=True)
+    parts = None if status is None else build_parts(status, graph, shelves, snapshot.present)
+    serving = see_serving(snapshot, None if parts is None else parts.entries)
+    seen = Comparison() if status is None else add_up(snapshot.router.counts, snapshot.name, epoch_of(status))
+    sight = _see(snapshot, graph, release, serving, parts, seen, lost=lost)
+    after = advance(status, sight, now)
+    if after is not None and after == status:
+        after = _with_words(after, release, seen, now)
+    unready = sight.wanted.unsettled or sight.unready
+    return Released(after, serving, sight.wanted, unready, status, _look_again(status, after, release, now))
+
+
+def _see(
+    snapshot: GraphSnapshot,
+    graph: Accepted,
+    release: Release,
+    serving: Serving,
+    parts: Parts | None,
+    seen: Comparison,
+    *,
+    lost: bool,
+) -> Sight:
+    status = snapshot.status.release
+    divided = status is not None and is_divided(status)
+    lacking = checks.what_lacks(release, seen) if divided else ""
+    return Sight(
+        policy=release,
+        wanted=find_wanted(graph, snapshot.around, status),
+        unready="" if status is None else _why_unready(snapshot, status.candidate),
+        arrived=parts is not None and serving.finding is None,
+        refused=refused_in(parts, snapshot.router.document.refused) if parts is not None and divided else "",
+        lost=lost,
+        lacking=lacking,
+        failed=checks.what_fails(release, seen) if divided and not lacking else "",
+    )
+
+
+def _why_unready(snapshot: GraphSnapshot, version: ReleaseVersion | None) -> str:
+    """Say which revisions of a version have no pod that answers at their Services; empty if all have."""
+    members = () if version is None else version.members
+    return "; ".join(words for m in members if (words := _why_member(snapshot, m.name, m.revision)))
+
+
+def _why_member(snapshot: GraphSnapshot, name: str, revision: str) -> str:
+    deployment = snapshot.around.get(MODEL_DEPLOYMENT, name) or {}
+    kept = next((k for k in deployment.get("status", {}).get("kept", ()) if k.get("hash") == revision), None)
+    if kept is not None and kept.get("ready", 0) > 0:
+        return ""
+    why = "it has no Service yet" if kept is None else kept.get("message") or "no pod of it answers yet"
+    return f"ModelDeployment {name}, revision {revision}: {why}"
+
+
+def _is_lost(
+    snapshot: GraphSnapshot, graph: Accepted, status: ReleaseStatus | None, shelves: tuple[Shelf, ...]
+) -> bool | GetLive:
+    """Tell whether what is served is nowhere to be found any more; that the view does not have it is no proof."""
+    if status is None or status.served is None:
+        return False
+    if any(_is_gone(snapshot, member) for member in status.served.members):
+        return True
+    if find_version(status.served, graph, shelves, snapshot.present) is not None:
+        return False
+    live = GetLive(Ref(CONFIG_MAP, snapshot.namespace, snapshot.router.key.name))
+    found = snapshot.memory.reads.get(live)
+    if found is None:
+        return live
+    if found.error is not None:
+        return False
+    shelf = read(found.value).shelf_of(snapshot.name, snapshot.uid)
+    return find_version(status.served, graph, (shelf,), snapshot.present) is None
+
+
+def _is_gone(snapshot: GraphSnapshot, member: PinnedMember) -> bool:
+    """Tell whether a ModelDeployment has no such revision any more, as one has that was deleted and made again."""
+    deployment = snapshot.around.get(MODEL_DEPLOYMENT, member.name) or {}
+    known = {revision.get("hash") for revision in deployment.get("status", {}).get("revisions", ())}
+    return bool(known) and member.revision not in known
+
+
+def _other_protocol(
+    graph: Accepted, status: ReleaseStatus | None, shelves: tuple[Shelf, ...], present: frozenset[str]
+) -> str:
+    """Say that a graph shall speak another protocol than what is served, if so."""
+    if status is None or status.served is None:
+        return ""
+    served = find_version(status.served, graph, shelves, present)
+    if served is None or served["protocol"] == graph.spec.protocol.value:
+        return ""
+    words = (
+        f"it is {graph.spec.protocol} and what is served speaks {served['protocol']}: clients cannot go over in part"
+    )
+    return f"spec.protocol: {words}; take spec.release out for this change"
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+def released(status: ReleaseStatus, unready: str = "") -> Condition:
+    """Say how far a release is.
+
+    Args:
+        status: Its status.
+        unready: What it, or the next one, waits for.
+    """
+    title = f"release {status.number}"
+    match status.state:
+        case ReleaseState.PROMOTED:
+            words = f"release {status.served.number if status.served else status.number} is promoted"
+            return _waiting(Condition("Released", Status.TRUE, status.reason, words), unready)
+        case ReleaseState.ROLLED_BACK:
+            back = f"; back to release {status.served.number}" if status.served else ""
+            words = f"{title} was rolled back{_where(status)}: {status.message}{back}"
+            return _waiting(Condition("Released", Status.FALSE, status.reason, words), unready)
+        case ReleaseState.PAUSED:
+            words = f"{title} is paused{_where(status)}: {status.message}; decide by spec.release.decision"
+            return Condition("Released", Status.UNKNOWN, "Paused", words)
+        case ReleaseState.PREPARING:
+            reason = Reason.MEMBER_NOT_READY if unready else Reason.PROGRESSING
+            words = f"{title} is being prepared: {unready or 'its revisions answer'}"
+            return Condition("Released", Status.UNKNOWN, reason, words)
+        case ReleaseState.PROGRESSING:
+            words = status.message or f"{title}{_where(status)}: the routers are going over to it"
+            return Condition("Released", Status.UNKNOWN, Reason.PROGRESSING, words)
+
+
+def _waiting(said: Condition, unready: str) -> Condition:
+    return said if not unready else Condition(said.type, said.status, said.reason, f"{said.message}; next: {unready}")
+
+
+def _where(status: ReleaseStatus) -> str:
+    return f" at step {status.step} ({status.weight}%)" if status.step else ""
+
+
+def _with_words(status: ReleaseStatus, release: Release, seen: Comparison, now: datetime) -> ReleaseStatus:
+    """Tell what the step has come to so far, if that was not told a moment ago."""
+    if status.state is not ReleaseState.PROGRESSING or status.since is None:
+        return status
+    if status.seen is not None and now - parse_time(status.seen) < WORDS_EVERY:
+        return status
+    step = release.steps[min(status.step, len(release.steps)) - 1]
+    held = min(now - parse_time(status.since), parse_duration(step.hold))
+    lacking = checks.what_lacks(release, seen)
+    numbers = seen.words(compared=release.compare is not None)
+    message = (
+        f"release {status.number}: step {status.step} of {len(release.steps)}, {status.weight}% for "
+        f"{format_duration(held)} of {step.hold}; {numbers}{f'; {lacking}' if lacking else ''}"
+    )
+    return status.model_copy(update={"message": message, "seen": timestamp(now)})
+
+
+def _look_again(
+    before: ReleaseStatus | None, after: ReleaseStatus | None, release: Release, now: datetime
+) -> float | None:
+    if facts_of(before) != facts_of(after):
+        return 0.0
+    at = wake_at(after, release, now)
+    return None if at is None else (at - now).total_seconds() + 0.01
+
+
+def facts_of(status: ReleaseStatus | None) -> ReleaseStatus | None:
+    """Give a release without what changes as its numbers do."""
+    if status is None or status.state is not ReleaseState.PROGRESSING:
+        return status
+    return status.model_copy(update={"message": "", "seen": None})
+
+
+def events(before: ReleaseStatus | None, after: ReleaseStatus | None) -> Iterator[EventDraft]:
+    """Tell of the beginning, each step and the end of a release."""
+    if after is None:
+        return
+    if before is None or before.number != after.number:
+        yield EventDraft(EventType.NORMAL, "ReleaseBegan", "Release", f"release {after.number} begins")
+        return
+    if (before.state, before.step, before.weight) == (after.state, after.step, after.weight):
+        return
+    bad = after.state in {ReleaseState.ROLLED_BACK, ReleaseState.PAUSED}
+    words = f"release {after.number}: step {after.step}, {after.weight}%"
+    if after.state is not ReleaseState.PROGRESSING:
+        words = released(after).message
+    reason = "ReleaseStep" if after.state is ReleaseState.PROGRESSING else after.state.value
+    yield EventDraft(EventType.WARNING if bad else EventType.NORMAL, reason, "Release", words)

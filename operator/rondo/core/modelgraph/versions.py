@@ -1,0 +1,133 @@
+"""Versions of a graph: what it says and which revisions it asks, and which of them its objects ask for now.
+
+A version is the spec without `release` and `router`, and one revision of each ModelDeployment among its targets. Graphs
+that it points at have releases of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rondo.api.modelgraph import ModelGraphSpec, TargetKind
+from rondo.api.release import PinnedMember, Release, ReleaseStatus, ReleaseVersion
+from rondo.core import conditions
+from rondo.core.deployment.canonical import digest
+from rondo.core.deployment.revision import name_of
+from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.surroundings import Surroundings
+from rondo.core.plan import Object
+from rondo.core.resources import MODEL_DEPLOYMENT
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a graph and its targets ask for now.
+
+    Attributes:
+        spec: Hash of the spec alone.
+        members: The revision of each ModelDeployment, by name.
+        unsettled: Why the members are not known yet, or are about to change; empty if they are.
+    """
+
+    spec: str
+    members: Mapping[str, str]
+    unsettled: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Hash of spec and revisions together."""
+        return digest([self.spec, sorted(self.members.items())])
+
+    def version(self, number: int) -> ReleaseVersion:
+        """Give it as a release of a number."""
+        members = [PinnedMember(name=name, revision=self.members[name]) for name in sorted(self.members)]
+        return ReleaseVersion(number=number, hash=self.hash, spec=self.spec, members=members)
+
+
+def spec_hash(spec: ModelGraphSpec) -> str:
+    """Give the hash of what a spec says of requests. A default that a newer operator adds changes nothing."""
+    said = spec.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude={"release", "router"}
+    )
+    return digest(said)
+
+
+def policy_hash(release: Release) -> str:
+    """Give the hash of how releases are made: who makes that another tries again what was rolled back."""
+    return digest(release.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"decision"}))
+
+
+def find_wanted(graph: Accepted, around: Surroundings, before: ReleaseStatus | None) -> Wanted:
+    """Tell which version a graph and its targets ask for.
+
+    A ModelDeployment that rolls out another revision offers the one that was asked so far, until it has.
+
+    Args:
+        graph: The graph.
+        around: Its targets.
+        before: Its newest release.
+    """
+    known = _known(before)
+    members: dict[str, str] = {}
+    unsettled: list[str] = []
+    for name in sorted(deployments_of(graph.spec)):
+        offered, moving = _offered(around.get(MODEL_DEPLOYMENT, name) or {}, known.get(name, ""))
+        revision = offered or known.get(name, "")
+        if revision:
+            members[name] = revision
+        if moving or not revision:
+            unsettled.append(f"ModelDeployment {name} {moving or 'has no revision that is rolled out'}")
+    return Wanted(spec_hash(graph.spec), members, "; ".join(unsettled))
+
+
+def deployments_of(spec: ModelGraphSpec) -> frozenset[str]:
+    """Give the ModelDeployments among the targets of a graph."""
+    targets = (node.target for node in spec.nodes if node.target is not None)
+    return frozenset(t.name for t in targets if t.name is not None and t.kind is TargetKind.MODEL_DEPLOYMENT)
+
+
+def pins_of(release: ReleaseStatus | None) -> Iterator[str]:
+    """Give the Services of all revisions that a release needs, or did until all routers have left them."""
+    if release is None:
+        return
+    for version in (release.served, release.candidate):
+        yield from services_of(version)
+    yield from release.leaving
+
+
+def services_of(version: ReleaseVersion | None) -> list[str]:
+    """Give the Services of the revisions that a version asks."""
+    return [] if version is None else [name_of(member.name, member.revision) for member in version.members]
+
+
+def pinned_in(graph: Object) -> frozenset[str]:
+    """Give the Services of all revisions that a graph needs by its status, of any form that was ever written."""
+    release: Mapping[str, Any] = graph.get("status", {}).get("release") or {}
+    versions: Iterable[Mapping[str, Any]] = (release.get(part) or {} for part in ("served", "candidate"))
+    members = (member for version in versions for member in version.get("members", ()))
+    return frozenset([*(name_of(m["name"], m["revision"]) for m in members), *release.get("leaving", ())])
+
+
+def _known(before: ReleaseStatus | None) -> Mapping[str, str]:
+    if before is None:
+        return {}
+    versions = [version for version in (before.served, before.candidate) if version is not None]
+    return {member.name: member.revision for version in versions for member in version.members}
+
+
+def _offered(deployment: Object, known: str) -> tuple[str, str]:
+    """Give the revision that a ModelDeployment has rolled out, and what it does if it is about to have another."""
+    status: Mapping[str, Any] = deployment.get("status", {})
+    if status.get("observedGeneration") != deployment.get("metadata", {}).get("generation"):
+        return "", "is not observed yet"
+    revision: str = status.get("revision") or ""
+    if revision and revision == known:
+        return revision, ""
+    ready = conditions.find(status.get("conditions", ()), "Ready") or {}
+    if ready.get("status") == "True":
+        return revision, ""
+    if conditions.find(status.get("conditions", ()), "Stalled") is not None:
+        return "", ""
+    return "", f"is not rolled out: {ready.get('message') or 'not observed yet'}"

@@ -1,0 +1,351 @@
+"""Graphs that make releases, in a whole namespace: what is planned, what is said, and what outlives a restart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rondo.core.modelgraph.numbers import FIRST_BUCKET, PER_DOUBLING
+from rondo.core.plan import EventType
+from rondo.core.resources import CONFIG_MAP
+from tests.unit.core.modelgraph.builders import A, Body, graph, target
+from tests.unit.core.modelgraph.world import World, decoded
+
+STEPS = [{"weight": 10, "hold": "10m"}, {"weight": 50, "hold": "10m"}]
+FAST, SLOW = 320, 352
+"""Buckets: 66 ms, and twice as long."""
+
+RELEASE: Body = {
+    "steps": STEPS,
+    "checks": [{"expression": "new.errorRate <= 0.01 && new.p95 <= 1.2 * old.p95", "message": "slower than the old"}],
+    "minRequests": 100,
+}
+B = target("b")
+
+
+def released(*nodes: Body, release: Body | None = None, **fields: Any) -> Body:
+    return graph("g", *(nodes or (A,)), release=release or RELEASE, **fields)
+
+
+def counted(requests: int = 200, *, bucket: int = FAST, errors: int = 0, **more: int) -> Body:
+    return {"requests": requests, "errors": errors, "seconds": {str(bucket): requests}, **more}
+
+
+@pytest.fixture
+def world() -> World:
+    """A namespace with the models `a` and `b`, and the graph `g` that asks `a` and makes releases."""
+    world = World()
+    world.model("a", revision="a1", kept={"a1": 1})
+    world.model("b", revision="b1", kept={"b1": 1})
+    world.put(released())
+    world.settle()
+    world.pass_time(seconds=2)
+    world.serve()
+    return world
+
+
+def edit(world: World, *nodes: Body, **fields: Any) -> None:
+    """Change the graph, and go as far as its members answer."""
+    world.put(released(*(nodes or ({**A, "timeout": "5s"},)), **fields))
+    go_on(world, seconds=2)
+
+
+def go_on(world: World, **length: float) -> None:
+    """Let time pass, and routers serve what is planned."""
+    world.settle()
+    world.pass_time(**length)
+    world.settle()
+    world.tell()
+    world.settle()
+
+
+def hosts(world: World, name: str) -> list[str]:
+    """Give the hosts that a part of the plan asks."""
+    return [node["target"]["url"] for node in world.entry(name)["nodes"] if "target" in node]
+
+
+def parts(world: World) -> dict[str, str]:
+    return {entry["name"]: entry.get("counted", "") for entry in world.plan()["graphs"]}
+
+
+def state(world: World) -> str:
+    release = world.status("g")["release"]
+    return f"{release['number']} {release['state']} {release['step']}/{release['weight']}"
+
+
+def test_the_first_version_asks_revisions_by_name(world: World) -> None:
+    assert state(world) == "1 Promoted 0/0"
+    assert hosts(world, "g") == ["http://a-a1.team.svc"]
+    assert list(parts(world)) == ["g"]
+    assert world.says("g", "Ready") == "True/Ready"
+    assert world.says("g", "Released") == "True/Promoted"
+    assert world.status("g")["release"]["served"]["members"] == [{"name": "a", "revision": "a1"}]
+
+
+def test_the_first_version_waits_for_the_services_of_its_revisions() -> None:
+    world = World()
+    world.model("a", revision="a1")
+    world.put(released())
+    world.settle()
+    assert world.says("g", "Ready") == "False/MemberNotReady"
+    assert "ModelDeployment a, revision a1: it has no Service yet" in world.condition("g", "Ready")["message"]
+    assert world.status("g")["release"]["candidate"]["members"] == [{"name": "a", "revision": "a1"}]
+    assert world.get(CONFIG_MAP, "rondo-router") is None
+
+
+def test_a_graph_that_begins_to_make_releases_is_served_all_the_time() -> None:
+    world = World()
+    world.model("a", revision="a1")
+    world.put(graph("g", A))
+    world.serve()
+    before = world.plan()
+    world.put(released())
+    world.settle()
+    assert world.plan() == before
+    world.model("a", revision="a1", kept={"a1": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    assert hosts(world, "g") == ["http://a-a1.team.svc"]
+    assert world.entry("g")["port"] == before["graphs"][0]["port"]
+    world.put(graph("g", A))
+    go_on(world, seconds=0)
+    assert hosts(world, "g") == ["http://a.team.svc"]
+    assert "release" not in world.status("g")
+    assert world.says("g", "Released") == ""
+
+
+def test_a_canary_divides_the_requests_and_becomes_what_is_served(world: World) -> None:
+    port = world.entry("g")["port"]
+    edit(world)
+    assert state(world) == "2 Progressing 1/10"
+    assert world.entry("g")["nodes"][0]["split"] == {
+        "to": [{"node": "old", "weight": 90}, {"node": "new", "weight": 10}]
+    }
+    assert [node.get("graph") for node in world.entry("g")["nodes"]] == [None, "g.old", "g.new"]
+    assert world.entry("g")["port"] == port
+    assert "timeoutMillis" not in world.entry("g.old")["nodes"][0]
+    assert world.entry("g.new")["nodes"][0]["timeoutMillis"] == 5000
+    assert world.says("g", "Ready") == "False/Progressing"
+    assert world.says("g", "Reconciling") == "True/Progressing"
+    world.count("g", old=counted(1800), new=counted(100, errors=1))
+    go_on(world, seconds=6)
+    assert world.condition("g", "Released")["message"] == (
+        "release 2: step 1 of 2, 10% for 6s of 10m; 200 requests, error rate 1% (old 0%), p95 0.066 s (old 0.066 s)"
+    )
+    go_on(world, minutes=10)
+    assert state(world) == "2 Progressing 2/50"
+    world.count("g", old=counted(), new=counted())
+    go_on(world, minutes=10)
+    assert state(world) == "2 Promoted 2/50"
+    assert list(parts(world)) == ["g"]
+    assert world.entry("g")["nodes"][0]["timeoutMillis"] == 5000
+    assert world.entry("g")["port"] == port
+    assert world.says("g", "Ready") == "True/Ready"
+    reasons = [event.reason for event in world.events if event.action == "Release"]
+    assert reasons == ["ReleaseBegan", "Promoted", "ReleaseBegan", "ReleaseStep", "ReleaseStep", "Promoted"]
+
+
+def test_counts_of_another_step_do_not_count(world: World) -> None:
+    edit(world)
+    world.count("g", old=counted(), new=counted())
+    go_on(world, minutes=10)
+    assert state(world) == "2 Progressing 2/50"
+    go_on(world, minutes=10)
+    assert state(world) == "2 Progressing 2/50"
+    assert "0 of 100 requests came to the new version" in world.condition("g", "Released")["message"]
+    go_on(world, hours=2)
+    assert world.says("g", "Released") == "False/TooFewRequests"
+
+
+def test_a_release_without_checks_goes_by_time_alone(world: World) -> None:
+    edit(world, release={"steps": STEPS})
+    go_on(world, minutes=10)
+    go_on(world, minutes=10)
+    assert state(world) == "2 Promoted 2/50"
+
+
+def test_a_bad_version_is_rolled_back_and_named_with_its_numbers(world: World) -> None:
+    before = world.entry("g")
+    edit(world)
+    world.count("g", old=counted(), new=counted(20, bucket=SLOW))
+    assert state(world) == "2 Progressing 1/10"
+    world.count("g", old=counted(), new=counted(bucket=SLOW))
+    go_on(world, seconds=0)
+    assert state(world) == "2 RolledBack 1/10"
+    assert world.entry("g") == before
+    assert list(parts(world)) == ["g"]
+    assert world.says("g", "Ready") == "False/CheckFailed"
+    assert world.says("g", "Stalled") == "True/CheckFailed"
+    message = world.condition("g", "Ready")["message"]
+    assert message.startswith("release 2 was rolled back at step 1 (10%): slower than the old: new.errorRate <= 0.01")
+    assert message.endswith("p95 0.132 s (old 0.066 s)); back to release 1")
+    assert [event.type for event in world.events if event.reason == "RolledBack"] == [EventType.WARNING]
+    go_on(world, hours=5)
+    assert state(world) == "2 RolledBack 1/10"
+    world.put(released())
+    go_on(world, seconds=0)
+    assert state(world) == "2 Promoted 1/10"
+    assert world.says("g", "Ready") == "True/Ready"
+
+
+def test_the_new_revision_of_a_member_is_released_while_the_graph_stays_ready(world: World) -> None:
+    world.model("a", revision="a2", kept={"a1": 1})
+    world.settle()
+    assert world.says("g", "Released") == "Unknown/MemberNotReady"
+    world.model("a", revision="a2", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    assert state(world) == "2 Progressing 1/10"
+    assert (hosts(world, "g.old"), hosts(world, "g.new")) == (["http://a-a1.team.svc"], ["http://a-a2.team.svc"])
+    assert world.says("g", "Ready") == "True/Ready"
+    world.count("g", old=counted(), new=counted(errors=100))
+    go_on(world, seconds=0)
+    assert world.says("g", "Released") == "False/CheckFailed"
+    assert world.says("g", "Ready") == "True/Ready"
+    assert hosts(world, "g") == ["http://a-a1.team.svc"]
+    told = [event.reason for event in world.events if event.action == "Serve"]
+    assert told.count("Ready") == 1
+
+
+def test_a_member_that_is_being_rolled_out_is_waited_for(world: World) -> None:
+    world.model("a", ready=False, revision="a2", message="0/1 pods", kept={"a1": 1})
+    edit(world)
+    assert state(world) == "1 Promoted 0/0"
+    assert world.says("g", "Ready") == "False/MemberNotReady"
+    assert "ModelDeployment a is not rolled out: 0/1 pods" in world.condition("g", "Ready")["message"]
+    world.model("a", revision="a2", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    assert state(world) == "2 Progressing 1/10"
+    assert hosts(world, "g.new") == ["http://a-a2.team.svc"]
+
+
+def test_a_shadow_answers_by_the_old_and_compares(world: World) -> None:
+    shadow = {
+        "strategy": "Shadow",
+        "steps": [{"percent": 50, "hold": "10m"}],
+        "compare": "primary.body == shadow.body",
+        "checks": [{"expression": "new.agreement >= 0.9"}],
+    }
+    edit(world, release=shadow)
+    mirror = {"node": "old", "to": ["new"], "percent": 50, "compare": "primary.body == shadow.body"}
+    assert world.entry("g")["nodes"][0]["mirror"] == mirror
+    world.count("g", old=counted(), new=counted(100, compared=90, agreed=88))
+    go_on(world, seconds=6)
+    assert "agreement 97.8% of 180" in world.condition("g", "Released")["message"]
+    go_on(world, minutes=10)
+    assert state(world) == "2 Promoted 1/50"
+
+
+def test_sticky_requests_without_a_value_go_any_way(world: World) -> None:
+    edit(world, release={**RELEASE, "sticky": "request.headers['x-user']"})
+    split = world.entry("g")["nodes"][0]["split"]
+    assert (split["sticky"], split["lenient"]) == ("request.headers['x-user']", True)
+
+
+def test_another_version_begins_anew_from_what_is_served(world: World) -> None:
+    edit(world)
+    edit(world, {**A, "timeout": "6s"})
+    assert state(world) == "3 Progressing 1/10"
+    assert "timeoutMillis" not in world.entry("g.old")["nodes"][0]
+    assert world.entry("g.new")["nodes"][0]["timeoutMillis"] == 6000
+
+
+def test_a_spec_that_makes_no_sense_stops_a_release_where_it_is(world: World) -> None:
+    edit(world)
+    before = world.plan()
+    world.put(released(A, B))
+    go_on(world, hours=3)
+    assert world.says("g", "Accepted") == "False/InvalidSpec"
+    assert state(world) == "2 Progressing 1/10"
+    assert world.plan() == before
+
+
+def test_what_routers_refuse_is_rolled_back(world: World) -> None:
+    before = world.entry("g")
+    world.put(released({**A, "timeout": "5s"}))
+    world.settle()
+    world.pass_time(seconds=2)
+    world.settle()
+    refused = {"revision": world.plan()["revision"], "graph": "g.new", "message": "no such thing"}
+    world.tell(refused=refused, g=before["revision"])
+    world.settle()
+    assert world.says("g", "Released") == "False/PlanRefused"
+    assert world.entry("g") == before
+    go_on(world, seconds=0)
+    assert world.says("g", "Stalled") == "True/PlanRefused"
+
+
+def test_a_graph_goes_over_to_another_router_within_a_release(world: World) -> None:
+    edit(world)
+    world.put(released({**A, "timeout": "5s"}, router={"own": True}))
+    world.settle()
+    assert [entry["name"] for entry in world.plan("g-router")["graphs"]] == ["g", "g.new", "g.old"]
+    world.serve("g-router")
+    assert [entry["name"] for entry in world.plan("g-router")["graphs"]] == ["g", "g.new", "g.old"]
+    assert world.get(CONFIG_MAP, "rondo-router") is None
+
+
+def test_a_rolled_back_graph_goes_over_to_another_router(world: World) -> None:
+    edit(world)
+    world.count("g", old=counted(), new=counted(errors=200))
+    go_on(world, seconds=0)
+    world.put(released({**A, "timeout": "5s"}, router={"own": True}))
+    world.settle()
+    world.serve("g-router")
+    assert "timeoutMillis" not in world.entry("g", "g-router")["nodes"][0]
+    assert world.get(CONFIG_MAP, "rondo-router") is None
+
+
+def test_a_config_map_that_was_deleted_takes_the_old_version_with_it(world: World) -> None:
+    edit(world)
+    world.remove(CONFIG_MAP, "rondo-router")
+    go_on(world, seconds=2)
+    assert state(world).startswith("2 Promoted")
+    assert world.entry("g")["nodes"][0]["timeoutMillis"] == 5000
+
+
+def test_a_member_that_was_deleted_and_made_again_has_nothing_to_go_back_to(world: World) -> None:
+    world.model("a", revision="other", kept={"other": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    assert state(world).startswith("2 Promoted")
+    assert hosts(world, "g") == ["http://a-other.team.svc"]
+
+
+def test_an_old_version_that_asks_a_graph_that_is_gone_is_given_up(world: World) -> None:
+    world.put(graph("inner", A))
+    other = {"name": "i", "target": {"kind": "ModelGraph", "name": "inner"}}
+    quiet = {"steps": STEPS}
+    edit(world, other, release=quiet)
+    for _ in range(2):
+        world.count("g", old=counted(), new=counted())
+        go_on(world, minutes=10)
+    assert state(world).startswith("2 Promoted")
+    edit(world, A, release=quiet)
+    assert "g.old" in parts(world)
+    world.remove(next(ref.resource for ref in world.objects if ref.name == "inner"), "inner")
+    go_on(world, seconds=0)
+    assert state(world).startswith("3 Promoted")
+    assert hosts(world, "g") == ["http://a-a1.team.svc"]
+
+
+def test_another_protocol_is_refused(world: World) -> None:
+    world.put(graph("g", A, release=RELEASE, protocol="KServeV1"))
+    go_on(world, seconds=2)
+    assert world.says("g", "Accepted") == "False/InvalidSpec"
+    assert "take spec.release out for this change" in world.condition("g", "Accepted")["message"]
+    assert list(parts(world)) == ["g"]
+
+
+def test_versions_stand_beside_the_plan(world: World) -> None:
+    edit(world)
+    config = world.get(CONFIG_MAP, "rondo-router") or {}
+    release = world.status("g")["release"]
+    versions = decoded(config["data"]["state.json"])["versions"]
+    assert versions == {"g.old": release["served"]["hash"], "g.new": release["candidate"]["hash"]}
+
+
+def test_buckets_are_those_of_the_router() -> None:
+    assert pytest.approx(0.0655, abs=0.001) == FIRST_BUCKET * 2 ** (FAST / PER_DOUBLING)
