@@ -5,7 +5,7 @@ Pure, like `rondo.cli.progress`, and it too reads plain objects, so that a graph
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -160,10 +160,3 @@ def _watched(branch: Branch, known: Mapping[str, Member]) -> Node:
     words = member.message if member.state != "Ready" else "; ".join(filter(None, [branch.role, member.does]))
     below = tuple(_watched(child, known) for child in branch.children)
     return Node(branch.name, member.state, member_tone(member), "", words, below)
-
-
-def walk(branches: Sequence[Branch]) -> Iterator[Branch]:
-    """Give all places of a tree, from above."""
-    for branch in branches:
-        yield branch
-        yield from walk(branch.children)

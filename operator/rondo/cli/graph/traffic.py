@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -21,12 +21,21 @@ WHOLE: Final = ""
 """Stands for the graph itself where nodes are named."""
 
 _PREFIX: Final = "rondo_"
-_PARTS: Final = ("old", "new")
+PARTS: Final = ("old", "new")
 """Names of the versions of a graph while a release runs, as `core.modelgraph.parts` has them; it is slow to import."""
+
+DIVIDER: Final = frozenset({"release", *PARTS})
+"""Nodes that divide the requests between the versions while a release runs, in a graph of the plain name."""
+
+GIVEN_UP: Final = "given_up"
+"""How an attempt ended for which nobody waited any more, as the deadline had passed or the client had left."""
+
 _IN_FLIGHT: Final = "rondo_graph_requests_in_flight"
 _OUTCOMES: Final = {"rondo_graph_requests_total": "code", "rondo_node_attempts_total": "outcome"}
 """Counters by how something ended, and the label that says it."""
 _BUCKETS: Final = frozenset({"rondo_graph_duration_seconds_bucket", "rondo_node_duration_seconds_bucket"})
+_LABELS: Final = {**_OUTCOMES, **dict.fromkeys(_BUCKETS, "le")}
+"""The label without which a number says nothing."""
 _EVENTS: Final = {
     "rondo_node_retries_total": "retries",
     "rondo_node_hedges_total": "hedges",
@@ -46,7 +55,7 @@ class Sample:
 
     Attributes:
         at: When, in seconds of a clock that only goes forward.
-        values: All numbers of one graph.
+        values: All numbers of one graph and of the parts that it has while a release runs.
     """
 
     at: float
@@ -88,15 +97,26 @@ class Histogram:
         Returns:
             None if there was nothing; the longest bound if it took longer than that.
         """
+        found = self.bounds(part)
+        if found is None:
+            return None
+        low, high = found
+        if high == math.inf:
+            return self.longest
+        fewer, more = self.below(low), self.below(high)
+        return low + (high - low) * (part * self.count - fewer) / (more - fewer)
+
+    def bounds(self, part: float) -> tuple[float, float] | None:
+        """Give the bounds in seconds between which `quantile` lies; more than these is not known of it."""
         wanted = part * self.count
         if wanted <= 0:
             return None
-        low, fewer = 0.0, 0.0
-        for high, more in self.buckets:
-            if more >= wanted:
-                return low + (high - low) * (wanted - fewer) / (more - fewer) if high < math.inf else self.longest
-            low, fewer = high, more
-        return self.longest
+        low = 0.0
+        for high, count in self.buckets:
+            if count >= wanted:
+                return low, high
+            low = high
+        return None
 
     def plus(self, other: Histogram) -> Histogram:
         """Add up two, which may have different bounds while routers of two versions run."""
@@ -122,20 +142,28 @@ class Traffic:
 
     @property
     def requests(self) -> float:
-        """How many requests there were."""
-        return self.durations.count
+        """How many requests there were, with those that were given up, of which nobody knows how long they took."""
+        return self.durations.count + self.given_up
+
+    @property
+    def given_up(self) -> float:
+        """How many were given up before there was an answer."""
+        return self.outcomes.get(GIVEN_UP, 0.0)
 
     @property
     def failures(self) -> Mapping[str, float]:
-        """The outcomes that are no success, as parts of all, the commonest first."""
-        total = sum(self.outcomes.values())
-        bad = {name: count / total for name, count in self.outcomes.items() if count > 0 and not _is_success(name)}
+        """The outcomes that are no success, as parts of all that ended, the commonest first."""
+        bad = {name: count / self._ended for name, count in self.outcomes.items() if count > 0 and _is_failure(name)}
         return dict(sorted(bad.items(), key=lambda item: (-item[1], item[0])))
 
     @property
     def errors(self) -> float | None:
-        """The part that failed; None if there was nothing."""
-        return sum(self.failures.values()) if sum(self.outcomes.values()) > 0 else None
+        """The part of all that ended that failed; None if nothing did."""
+        return sum(self.failures.values()) if self._ended > 0 else None
+
+    @property
+    def _ended(self) -> float:
+        return sum(self.outcomes.values()) - self.given_up
 
     def plus(self, other: Traffic) -> Traffic:
         """Add up what two routers do."""
@@ -148,9 +176,7 @@ class Traffic:
 
 
 def read_metrics(text: str, graph: str) -> Mapping[Series, float]:
-    """Read what a router says of one graph.
-
-    While a release runs, two versions of the graph answer as parts of it: what passes through a node of both adds up.
+    """Read what a router says of one graph and of the parts that it has while a release runs.
 
     Args:
         text: All its metrics, as OpenMetrics.
@@ -161,17 +187,26 @@ def read_metrics(text: str, graph: str) -> Mapping[Series, float]:
     """
     if not text.rstrip().endswith("# EOF"):
         raise ValueError("metrics have no end")
-    parts = {f"{graph}.{part}" for part in _PARTS}
-    labels = [f'graph="{name}"' for name in (graph, *parts)]
+    whose = {graph, *(f"{graph}.{part}" for part in PARTS)}
+    labels = [f'graph="{name}"' for name in whose]
     kept = (line for line in text.splitlines() if line.startswith("#") or any(label in line for label in labels))
-    families = text_string_to_metric_families("\n".join(kept) + "\n")  # type: ignore[no-untyped-call]
-    values: defaultdict[Series, float] = defaultdict(float)
-    for sample in (sample for family in families for sample in family.samples if sample.name.startswith(_PREFIX)):
-        whose = sample.labels.get("graph")
-        # A part as a whole is a node of the graph that divides the requests.
-        if whose == graph or (whose in parts and "node" in sample.labels):
-            values[sample.name, frozenset({**sample.labels, "graph": graph}.items())] += float(sample.value)
-    return dict(values)
+    values = {}
+    for sample in _parsed("\n".join(kept) + "\n"):
+        if sample.labels.get("graph") not in whose:
+            continue
+        label = _LABELS.get(sample.name)
+        if label is not None and label not in sample.labels:
+            raise ValueError(f"{sample.name} has no label {label}")
+        values[sample.name, frozenset(sample.labels.items())] = float(sample.value)
+    return values
+
+
+def _parsed(text: str) -> Iterator[Any]:
+    try:
+        for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
+            yield from (sample for sample in family.samples if sample.name.startswith(_PREFIX))
+    except LookupError as error:  # so the parser ends at half a native histogram
+        raise ValueError(f"metrics without {error}") from error
 
 
 def see_traffic(before: Mapping[str, Sample], after: Mapping[str, Sample]) -> Mapping[str, Traffic]:
@@ -213,13 +248,20 @@ def add_up(routers: Iterable[Mapping[str, Traffic]]) -> Mapping[str, Traffic]:
 
 
 def _growth(before: Sample, after: Sample) -> Mapping[Series, float]:
-    """Give by how much each number grew a second; one that has become less began anew with the router's process."""
+    """Give by how much each counter grew a second.
+
+    Counters that have become less or are gone say that the router's process began anew in between. Then all began
+    from nothing, also those that are above what they were again.
+    """
     seconds = after.at - before.at
-    grown = {}
-    for series, value in after.values.items():
-        old = before.values.get(series, 0.0)
-        grown[series] = (value - old if value >= old else value) / seconds
-    return grown
+    old, new = _counters(before.values), _counters(after.values)
+    if any(new.get(series, -1.0) < value for series, value in old.items()):
+        old = {}
+    return {series: (value - old.get(series, 0.0)) / seconds for series, value in new.items()}
+
+
+def _counters(values: Mapping[Series, float]) -> Mapping[Series, float]:
+    return {series: value for series, value in values.items() if series[0] != _IN_FLIGHT}
 
 
 def _levels(values: Mapping[Series, float]) -> Mapping[Series, float]:
@@ -228,11 +270,12 @@ def _levels(values: Mapping[Series, float]) -> Mapping[Series, float]:
 
 
 def _traffic(values: Mapping[Series, float]) -> Mapping[str, Traffic]:
+    """Sort numbers by node; while a release runs, what passes through a node of both versions adds up."""
     outcomes: defaultdict[str, dict[str, float]] = defaultdict(dict)
     events: defaultdict[str, dict[str, float]] = defaultdict(dict)
     buckets: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     in_flight: defaultdict[str, float] = defaultdict(float)
-    for (name, pairs), value in values.items():
+    for (name, pairs), value in _joined(values).items():
         labels = dict(pairs)
         node = labels.get("node", WHOLE)
         if name in _OUTCOMES:
@@ -250,16 +293,38 @@ def _traffic(values: Mapping[Series, float]) -> Mapping[str, Traffic]:
     }
 
 
+def _joined(values: Mapping[Series, float]) -> Mapping[Series, float]:
+    """Join what is said of a graph and of its parts.
+
+    Where something passes through the parts, nodes of the graph itself that are called as those that divide the
+    requests are these, and not the user's own of that name.
+    """
+    divided = any(value > 0 and _is_part(dict(pairs)["graph"]) for (_, pairs), value in values.items())
+    joined: defaultdict[Series, float] = defaultdict(float)
+    for (name, pairs), value in values.items():
+        labels = dict(pairs)
+        whose, node = labels.pop("graph"), labels.get("node", WHOLE)
+        own = node != WHOLE if _is_part(whose) else not (divided and node in DIVIDER)
+        if own:
+            joined[name, frozenset(labels.items())] += value
+    return joined
+
+
+def _is_part(graph: str) -> bool:
+    """Tell the parts by the dot, which no name of a graph has."""
+    return "." in graph
+
+
 def _rising(buckets: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Sort buckets, and mend what a restart in between leaves: no bucket has less than a smaller one."""
+    """Sort buckets, and mend what is read while it is written: no bucket has less than a smaller one."""
     most = 0.0
     for bound, count in sorted(buckets):
         most = max(most, count)
         yield bound, most
 
 
-def _is_success(outcome: str) -> bool:
-    return outcome[:1] in {"2", "3"}
+def _is_failure(outcome: str) -> bool:
+    return outcome != GIVEN_UP and outcome[:1] not in {"2", "3"}
 
 
 def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:

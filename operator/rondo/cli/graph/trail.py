@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rondo.cli.graph.topology import Member
+from rondo.cli.graph.traffic import PARTS
 from rondo.cli.graph.view import length
 from rondo.cli.progress import Node, Tone
 
@@ -35,25 +36,34 @@ def steps_node(steps: Sequence[Step], known: Mapping[str, Member], *, answers: b
     below: defaultdict[int | None, list[Step]] = defaultdict(list)
     for step in steps:
         below[step.get("parent")].append(step)
-    return _node(below[None][0], below, known, answers=answers) if below[None] else None
+    if not below[None]:
+        return None
+    own = {(graph, name): member for graph in _own(steps) for name, member in known.items()}
+    return _node(below[None][0], below, own, answers=answers)
+
+
+def _own(steps: Sequence[Step]) -> set[str]:
+    """Name the graphs of which the nodes are those of the graph that was asked.
+
+    Nodes of a graph within are not, even if they are called the same. While a release runs, they are those of its
+    parts, and the graph itself is what divides the requests.
+    """
+    asked = next(str(step.get("graph")) for step in steps if step.get("parent") is None)
+    parts = {f"{asked}.{part}" for part in PARTS} & {str(step.get("graph")) for step in steps}
+    return parts or {asked}
 
 
 def _node(
-    step: Step, below: Mapping[int | None, Sequence[Step]], known: Mapping[str, Member], *, answers: bool
+    step: Step, below: Mapping[int | None, Sequence[Step]], own: Mapping[tuple[str, str], Member], *, answers: bool
 ) -> Node:
     asked = below.get(step["id"], ())
-    children = [_node(each, below, known, answers=answers) for each in asked]
-    # Nodes of a graph within are not those of this one, even if they are called the same.
-    own = step.get("graph") == _root(below).get("graph")
-    skipped = _not_asked(known.get(step["node"]) if own else None, {each["node"] for each in asked}, step)
+    children = [_node(each, below, own, answers=answers) for each in asked]
+    member = own.get((str(step.get("graph")), step["node"]))
+    skipped = _not_asked(member, {each["node"] for each in asked}, step)
     children += [Node(skipped, "not asked", Tone.IDLE)] if skipped else []
     state, tone = _state(step)
     took = length(step["took"] / 1000) if "took" in step else ""
     return Node(step["node"], state, tone, took, "; ".join(_words(step, answers=answers)), tuple(children))
-
-
-def _root(below: Mapping[int | None, Sequence[Step]]) -> Step:
-    return below[None][0]
 
 
 def _state(step: Step) -> tuple[str, Tone]:

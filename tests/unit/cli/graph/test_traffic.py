@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rondo.cli.graph.traffic import (
+    DIVIDER,
+    PARTS,
     WHOLE,
     Histogram,
     Sample,
@@ -18,6 +20,11 @@ from rondo.cli.graph.traffic import (
     see_totals,
     see_traffic,
 )
+from rondo.core.modelgraph.parts import names_of
+from tests.unit.core.modelgraph.test_releasing import edit, world
+from tests.unit.core.modelgraph.world import World
+
+__all__ = ["world"]  # a fixture
 
 INF = math.inf
 
@@ -81,6 +88,30 @@ def test_a_router_that_began_anew_counts_from_nothing() -> None:
     assert seen[WHOLE].requests == pytest.approx(2)
 
 
+RESTARTS: dict[str, tuple[str, str, dict[str, float]]] = {
+    "of two counters one is above what it was": (
+        text(requests=1000, failed=2),
+        text(requests=50, failed=5),
+        {"200": 5, "502": 0.5},
+    ),
+    "one is as it was": (text(requests=50, failed=900), text(requests=50, failed=8), {"200": 5, "502": 0.8}),
+    "one is gone": (text(requests=30, node={"a": 7}), text(requests=50), {"200": 5, "502": 0}),
+    "what is under way is no counter": (
+        text(requests=40).replace("} 3\n# TYPE", "} 9\n# TYPE"),
+        text(requests=50),
+        {"200": 1, "502": 0},
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "want"), RESTARTS.values(), ids=RESTARTS.keys())
+def test_whether_a_router_began_anew_is_decided_once_for_all_its_counters(
+    before: str, after: str, want: dict[str, float]
+) -> None:
+    seen = see_traffic({"p": sample(0, before)}, {"p": sample(10, after)})
+    assert seen[WHOLE].outcomes == pytest.approx(want)
+
+
 def test_a_router_that_was_read_once_says_nothing_of_now() -> None:
     assert see_traffic({}, {"p": sample(2, text(requests=1000))}) == {}
     once = sample(2, text(requests=1000))
@@ -103,6 +134,27 @@ def test_what_is_no_metrics_is_refused() -> None:
         read_metrics('rondo_graph_requests_total{graph="g"} many\n# EOF\n', "g")
 
 
+def test_half_a_histogram_is_refused() -> None:
+    half = '# TYPE rondo_x histogram\nrondo_x{graph="g"} {sum:1}\n# EOF\n'
+    with pytest.raises(ValueError, match="count"):
+        read_metrics(half, "g")
+
+
+@pytest.mark.parametrize("label", ["code", "le"])
+def test_metrics_without_their_labels_are_refused(label: str) -> None:
+    with pytest.raises(ValueError, match=label):
+        read_metrics(text(requests=1).replace(f"{label}=", f"no{label}="), "g")
+
+
+def test_what_was_refused_is_an_error_and_what_was_given_up_is_none() -> None:
+    outcomes = {"2xx": 2.0, "overloaded": 4.0, "mapping": 2.0, "given_up": 12.0}
+    seen = Traffic(outcomes, Histogram(((INF, 8.0),)))
+    assert seen.failures == {"overloaded": 0.5, "mapping": 0.25}
+    assert (seen.errors, seen.given_up) == (0.75, 12)
+    assert seen.requests == 20, "it was asked, also where nobody waited for the answer"
+    assert Traffic({"given_up": 3.0}).errors is None, "how it would have ended is not known"
+
+
 def test_nothing_has_no_errors_and_no_length() -> None:
     assert (Traffic().errors, Traffic().requests, Traffic().durations.quantile(0.95)) == (None, 0, None)
 
@@ -120,6 +172,19 @@ QUANTILES: dict[str, tuple[Histogram, float, float | None]] = {
 @pytest.mark.parametrize(("histogram", "part", "want"), QUANTILES.values(), ids=QUANTILES.keys())
 def test_quantile(histogram: Histogram, part: float, want: float | None) -> None:
     assert histogram.quantile(part) == (want if want is None else pytest.approx(want))
+
+
+BUCKETS: dict[str, tuple[Histogram, float, tuple[float, float] | None]] = {
+    "nothing": (Histogram(((1.0, 0.0), (INF, 0.0))), 0.95, None),
+    "the first": (Histogram(((1.0, 4.0), (INF, 4.0))), 0.95, (0.0, 1.0)),
+    "after empty ones": (Histogram(((1.0, 0.0), (2.0, 0.0), (4.0, 10.0), (INF, 10.0))), 0.95, (2.0, 4.0)),
+    "longer than is measured": (Histogram(((1.0, 1.0), (60.0, 2.0), (INF, 100.0))), 0.95, (60.0, INF)),
+}
+
+
+@pytest.mark.parametrize(("histogram", "part", "want"), BUCKETS.values(), ids=BUCKETS.keys())
+def test_bounds_of_a_quantile(histogram: Histogram, part: float, want: tuple[float, float] | None) -> None:
+    assert histogram.bounds(part) == want
 
 
 def test_histograms_of_routers_of_two_versions() -> None:
@@ -162,3 +227,40 @@ def test_while_a_release_runs_both_versions_of_a_node_add_up() -> None:
     seen = see_totals([sample(1, "\n".join([*lines, "# EOF"]) + "\n")])
     assert seen[WHOLE].outcomes == {"200": 4}, "not those of the parts once more"
     assert seen["model"].outcomes == {"2xx": 4 + 3 + 1}
+
+
+def attempts(counts: Mapping[tuple[str, str], int]) -> str:
+    """Metrics of nodes by graph and name."""
+    told = [
+        f'rondo_node_attempts_total{{graph="{of}",node="{node}",outcome="2xx"}} {n}' for (of, node), n in counts.items()
+    ]
+    return "\n".join(["# TYPE rondo_node_attempts counter", *told, "# EOF"]) + "\n"
+
+
+DIVIDED: dict[str, tuple[dict[tuple[str, str], int], dict[str, float]]] = {
+    "no release": ({("g", "new"): 10, ("g", "a"): 20}, {"new": 1, "a": 2}),
+    "a release": (
+        {("g", "release"): 10, ("g", "old"): 9, ("g", "new"): 1, ("g.old", "new"): 40, ("g.new", "new"): 20},
+        {"new": 6},
+    ),
+    "one that is over": (
+        {("g", "new"): 10, ("g", "old"): 0, ("g.old", "new"): 0, ("g.new", "new"): 0},
+        {"new": 1, "old": 0},
+    ),
+}
+
+
+@pytest.mark.parametrize(("counts", "want"), DIVIDED.values(), ids=DIVIDED.keys())
+def test_nodes_that_divide_requests_are_not_those_of_the_graph(
+    counts: dict[tuple[str, str], int], want: dict[str, float]
+) -> None:
+    before = {"p": sample(0, attempts(dict.fromkeys(counts, 0)))}
+    after = {"p": sample(10, attempts(counts))}
+    seen = see_traffic(before, after)
+    assert {node: sum(traffic.outcomes.values()) for node, traffic in seen.items()} == pytest.approx(want)
+
+
+def test_names_of_parts_and_of_the_nodes_that_divide_are_the_operators(world: World) -> None:
+    assert tuple(f"g.{part}" for part in PARTS) == names_of("g")[1:]
+    edit(world)
+    assert {node["name"] for node in world.entry("g")["nodes"]} == DIVIDER

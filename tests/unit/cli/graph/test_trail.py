@@ -92,6 +92,16 @@ def test_nodes_of_a_graph_within_are_not_those_of_this_one() -> None:
     assert [each.name for each in tree.children[0].children] == ["x"]
 
 
+def test_while_a_release_runs_the_nodes_of_its_parts_are_those_of_the_graph() -> None:
+    known = members(graph({"name": "new", "fallback": [{"node": "a"}, {"node": "b"}]}, target("a"), target("b")))
+    divided = [step(0, "release"), step(1, "new", 0)]
+    tree = steps_node([*divided, step(2, "new", 1, graph="g.new"), step(3, "a", 2, graph="g.new")], known)
+    assert tree is not None
+    (divider,) = tree.children
+    (entry,) = divider.children
+    assert [each.name for each in entry.children] == ["a", "b"], "b was not asked"
+
+
 def test_answers_are_shown_on_request_and_cut() -> None:
     steps = [step(0, "a", answer={"x": "y" * 1000})]
     assert row(steps_node(steps, {}))[3] == ""
