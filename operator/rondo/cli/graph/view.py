@@ -18,6 +18,10 @@ _SLOW: Final = 0.8
 """Part of its limit of time from which on a node counts as slow."""
 _OUTSTANDING: Final = 2.0
 """So many times what any other target takes is worth a word."""
+_ENOUGH: Final = 20
+"""So many requests it takes to judge: of fewer, p95 is the slowest one."""
+_DEADLINE: Final = "504"
+"""Status of an answer that the graph did not have in time."""
 _DEFAULT_TIMEOUT: Final = "60s"
 _SHARES: Final = (("retries", "{} retried"), ("hedges", "{} hedged"))
 _STREAMING: Final = {"Passthrough": "streams", "Buffered": "buffered"}
@@ -70,16 +74,18 @@ def line_of(view: View) -> Line:
     graph, whole = view.graph, _of(view, WHOLE)
     state, tone = graph_state(graph)
     known = members(graph)
-    outstanding = slowest(view)
+    judged = _Judged(slowest(view), waited_for(view))
     failures, url = _failures(whole), graph.get("status", {}).get("url", "")
+    late = f"{failures}: no answer in time from {', '.join(judged.late)}" if judged.late else failures
+    slow = _slow(view, whole, _timeout(graph))
     return Line(
         name=graph["metadata"]["name"],
         state=state,
         tone=Tone.TROUBLE if tone is Tone.GOOD and failures else tone,
         figures=_figures(view, whole),
-        trouble=_joined(["" if tone is Tone.GOOD else graph_message(graph), failures, _slow(whole, _timeout(graph))]),
+        trouble=_joined(["" if tone is Tone.GOOD else graph_message(graph), late, slow]),
         words=_joined([graph["spec"].get("protocol", ""), url, *_in_flight(whole), _released(graph)]),
-        children=tuple(_line(branch, known, view, outstanding) for branch in tree(graph)),
+        children=tuple(_line(branch, known, view, judged) for branch in tree(graph)),
     )
 
 
@@ -97,16 +103,28 @@ def _is_calm(line: Line) -> bool:
 
 
 def slowest(view: View) -> str:
-    """Name the target that takes by far the most time; empty if there is none."""
-    lengths = sorted(
-        (length, name)
+    """Name the target that takes by far the most time; empty if there is none for certain."""
+    spans = sorted(
+        (span, name)
         for name, member in members(view.graph).items()
-        if member.kind == "target" and (length := _p95(_of(view, name))) is not None
+        if member.kind == "target" and (span := _p95(view, _of(view, name))) is not None
     )
-    if len(lengths) < 2 or lengths[-1][0] < _OUTSTANDING * lengths[-2][0]:
+    if len(spans) < 2:
         return ""
-    whole = _p95(_of(view, WHOLE))
-    return "" if whole is not None and lengths[-1][0] < whole / 2 else lengths[-1][1]
+    (_, next_high), ((low, high), name) = spans[-2][0], spans[-1]
+    whole = _p95(view, _of(view, WHOLE))
+    takes_the_time = whole is None or high > whole[0] / 2
+    return name if low >= _OUTSTANDING * next_high and takes_the_time else ""
+
+
+def waited_for(view: View) -> tuple[str, ...]:
+    """Name the nodes that had not answered when the graph's deadline passed, and not those that waited for them."""
+    whole = _of(view, WHOLE)
+    if whole is None or not whole.outcomes.get(_DEADLINE):
+        return ()
+    known = members(view.graph)
+    late = [name for name in known if (traffic := _of(view, name)) is not None and traffic.given_up]
+    return tuple(name for name in late if not any(ask.node in late for ask in known[name].asks))
 
 
 def foot(view: View) -> str:
@@ -154,25 +172,42 @@ def percent(part: float) -> str:
     return f"{part * 100:.1f} %" if 0 < part < 0.0995 else f"{part * 100:.0f} %"
 
 
-def _line(branch: Branch, known: Mapping[str, Member], view: View, outstanding: str) -> Line:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is said of nodes beside all others: which is by far the slowest, and which the graph waited for too long."""
+
+    slowest: str
+    late: tuple[str, ...]
+
+
+def _line(branch: Branch, known: Mapping[str, Member], view: View, judged: _Judged) -> Line:
     member = known.get(branch.name)
     if member is None:
         return Line(branch.name, "Missing", Tone.BAD, trouble=branch.role)
     if branch.again:
         return Line(branch.name, words=_joined(["shown above", branch.role]))
     traffic = _of(view, branch.name)
-    failures, valueless = _failures(traffic), _valueless(traffic)
-    slow = _slow(traffic, member.limit or _timeout(view.graph))
+    events, given_up = list(_events(traffic)), _given_up(view, traffic)
+    wrong = _wrong(member, view, judged)
     tone = member_tone(member)
+    calm = [] if branch.name in judged.late else given_up
     return Line(
         name=branch.name,
         state=member.state,
-        tone=Tone.TROUBLE if tone is Tone.GOOD and (failures or valueless or slow) else tone,
+        tone=Tone.TROUBLE if tone is Tone.GOOD and any(wrong) else tone,
         figures=_figures(view, traffic),
-        trouble=_joined([member.message, failures, valueless, slow, _outstanding(branch, outstanding)]),
-        words=_joined([branch.role, member.does, member.url, *member.policies, *_events(traffic), _streams(member)]),
-        children=tuple(_line(child, known, view, outstanding) for child in branch.children),
+        trouble=_joined([member.message, *wrong, "by far the slowest" if branch.name == judged.slowest else ""]),
+        words=_joined([branch.role, member.does, member.url, *member.policies, *events, *calm, _streams(member)]),
+        children=tuple(_line(child, known, view, judged) for child in branch.children),
     )
+
+
+def _wrong(member: Member, view: View, judged: _Judged) -> list[str]:
+    """Say what is wrong with what passes through a node."""
+    traffic = _of(view, member.name)
+    late = _given_up(view, traffic) if member.name in judged.late else []
+    slow = _slow(view, traffic, member.limit or _timeout(view.graph))
+    return [_failures(traffic), *late, _valueless(traffic), slow]
 
 
 def _figures(view: View, traffic: Traffic | None) -> tuple[str, str, str, str]:
@@ -212,17 +247,22 @@ def _released(graph: Object) -> str:
     return "" if said.get("status", "True") == "True" or message == graph_message(graph) else message
 
 
-def _outstanding(branch: Branch, outstanding: str) -> str:
-    return "by far the slowest" if branch.name == outstanding else ""
-
-
-def _slow(traffic: Traffic | None, timeout: str) -> str:
-    p95 = _p95(traffic)
+def _slow(view: View, traffic: Traffic | None, timeout: str) -> str:
+    """Say that a node comes near its timeout if it does for certain: by the least that p95 can be."""
+    p95 = _p95(view, traffic)
     try:
         limit = parse_duration(timeout).total_seconds()
     except ValueError:
         return ""
-    return f"slow: p95 near its timeout of {timeout}" if p95 is not None and p95 >= _SLOW * limit else ""
+    return f"slow: p95 near its timeout of {timeout}" if p95 is not None and p95[0] >= _SLOW * limit else ""
+
+
+def _given_up(view: View, traffic: Traffic | None) -> list[str]:
+    """Say how many requests nobody waited for any more."""
+    if traffic is None or not traffic.given_up:
+        return []
+    count = traffic.given_up * (1.0 if view.seconds is None else view.seconds)
+    return [f"{max(1, round(count))} given up before it answered"]
 
 
 def _events(traffic: Traffic | None) -> Iterator[str]:
@@ -248,8 +288,10 @@ def _of(view: View, node: str) -> Traffic | None:
     return None if view.traffic is None else view.traffic.get(node, Traffic())
 
 
-def _p95(traffic: Traffic | None) -> float | None:
-    return None if traffic is None else traffic.durations.quantile(0.95)
+def _p95(view: View, traffic: Traffic | None) -> tuple[float, float] | None:
+    """Give the bounds in seconds between which p95 lies; None if there were too few requests to judge."""
+    count = 0.0 if traffic is None else traffic.durations.count * (1.0 if view.seconds is None else view.seconds)
+    return None if traffic is None or round(count) < _ENOUGH else traffic.durations.bounds(0.95)
 
 
 def _timeout(graph: Object) -> str:

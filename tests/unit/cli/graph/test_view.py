@@ -42,13 +42,18 @@ def flowing(milliseconds: float, count: float = 4.0, **failed: float) -> Traffic
     return Traffic({"2xx": good, **failed}, took(milliseconds, count))
 
 
+def between(low: float, high: float) -> Traffic:
+    """Everything took between these bounds, in seconds."""
+    return Traffic({"2xx": 4.0}, Histogram(((low, 0.0), (high, 4.0), (math.inf, 4.0))))
+
+
 TRAFFIC = {
     WHOLE: Traffic({"200": 4.0}, took(40), {}, 2.0),
     "answer": flowing(40),
     "small": flowing(2, connect=4.0),
     "big": flowing(38),
 }
-VIEW = View(CASCADE, TRAFFIC, 2.0, ("p", "q"))
+VIEW = View(CASCADE, TRAFFIC, 6.0, ("p", "q"))
 
 
 def drawn(view: View, *, width: int = 150, height: int = 40, live: bool = False, utf: bool = True) -> list[str]:
@@ -74,7 +79,7 @@ def test_a_stranger_sees_what_is_down_and_what_is_slow() -> None:
         "no ready pod; 100 % connect; first; ModelDeployment small; http://small.team.svc; timeout 8s",
         "by far the slowest; then; ModelDeployment big; http://big.team.svc; streams",
     ]
-    assert last == "2 routers, the last 2.0 s; revision r1"
+    assert last == "2 routers, the last 6.0 s; revision r1"
 
 
 def test_without_rates_there_are_no_columns_for_them_but_why() -> None:
@@ -97,7 +102,7 @@ def test_where_there_is_no_room_the_words_stand_below() -> None:
     ]
     assert lines[6] == "g       it answers, but not all of it: small: no ready pod; JSON;"
     assert lines[8] == "answer  fallback; streams"
-    assert lines[-1] == "2 routers, the last 2.0 s; revision r1"
+    assert lines[-1] == "2 routers, the last 6.0 s; revision r1"
     live = drawn(VIEW, width=80, live=True)
     assert not any(line.startswith("answer ") for line in live), "what is well needs no words"
     assert any(line.startswith("small  no ready pod; 100 % connect") for line in live)
@@ -144,14 +149,42 @@ TONES: dict[str, tuple[Traffic | None, Tone, str]] = {
         "25 % with a condition without a value",
     ),
     "near its timeout": (flowing(7900), Tone.TROUBLE, "slow: p95 near its timeout of 8s"),
+    "perhaps near its timeout, perhaps not": (between(2.5, 10), Tone.GOOD, ""),
+    "too few to judge": (flowing(7900, count=3), Tone.GOOD, ""),
+    "turned away": (flowing(0.1, overloaded=3.0), Tone.TROUBLE, "75 % overloaded"),
+    "not to be mapped": (flowing(5, mapping=1.0), Tone.TROUBLE, "25 % mapping"),
+    "given up, as the client left": (flowing(5, given_up=1.0), Tone.GOOD, ""),
 }
 
 
 @pytest.mark.parametrize(("traffic", "tone", "trouble"), TONES.values(), ids=TONES.keys())
 def test_trouble(traffic: Traffic | None, tone: Tone, trouble: str) -> None:
     one = graph(target("a", timeout="8s"), statuses=[up("a")])
-    (line,) = line_of(View(one, None if traffic is None else {"a": traffic}, 2.0)).children
+    (line,) = line_of(View(one, None if traffic is None else {"a": traffic}, 6.0)).children
     assert (line.tone, line.trouble) == (tone, trouble)
+
+
+def test_what_was_given_up_is_told_and_named_where_the_deadline_has_passed() -> None:
+    lost = {**TRAFFIC, "answer": flowing(40, given_up=1.0), "big": flowing(38, given_up=1.0)}
+    line = line_of(View(CASCADE, lost, 6.0))
+    assert "given up" not in line.trouble, "the clients have left"
+    big = line.children[0].children[1]
+    assert big.words.endswith("6 given up before it answered; streams")
+    late = {**lost, WHOLE: Traffic({"200": 3.0, "504": 1.0}, took(40))}
+    line = line_of(View(CASCADE, late, 6.0))
+    assert line.trouble.endswith("; 25 % 504: no answer in time from big")
+    (answer,) = line.children
+    big = answer.children[1]
+    assert (big.tone, big.trouble) == (Tone.TROUBLE, "6 given up before it answered; by far the slowest")
+    assert (answer.tone, answer.trouble) == (Tone.GOOD, ""), "it waited for another"
+
+
+def test_where_all_was_given_up_the_node_was_asked_all_the_same() -> None:
+    one = graph(target("a"), statuses=[up("a")])
+    view = View(one, {"a": Traffic({"2xx": 0.0, "given_up": 0.5}), WHOLE: Traffic({"504": 0.5}, took(60))}, 2.0)
+    (line,) = line_of(view).children
+    assert line.figures == ("0.5", "-", "-", "-")
+    assert line.trouble == "1 given up before it answered"
 
 
 def test_what_else_happens_at_a_node() -> None:
@@ -166,18 +199,22 @@ SLOWEST: dict[str, tuple[dict[str, Traffic], str]] = {
     "one of them": ({"small": flowing(5), "big": flowing(50)}, "big"),
     "none by far": ({"small": flowing(30), "big": flowing(50)}, ""),
     "nothing to compare it with": ({"big": flowing(50)}, ""),
+    "perhaps as long": ({"small": between(1, 2.5), "big": between(2.5, 10)}, ""),
+    "at least twice as long": ({"small": between(0.5, 1.0), "big": between(2.5, 10)}, "big"),
+    "too few to judge": ({"small": flowing(5), "big": flowing(50, count=2)}, ""),
+    "too few to compare it with": ({"small": flowing(5, count=2), "big": flowing(50)}, ""),
     "not what takes the time": ({"small": flowing(5), "big": flowing(50), WHOLE: flowing(500)}, ""),
 }
 
 
 @pytest.mark.parametrize(("traffic", "want"), SLOWEST.values(), ids=SLOWEST.keys())
 def test_slowest(traffic: dict[str, Traffic], want: str) -> None:
-    assert slowest(View(CASCADE, traffic, 2.0)) == want
+    assert slowest(View(CASCADE, traffic, 6.0)) == want
 
 
 def test_json() -> None:
     told = as_json(VIEW)
-    assert (told["name"], told["entry"], told["state"], told["seconds"]) == ("g", "answer", "Degraded", 2.0)
+    assert (told["name"], told["entry"], told["state"], told["seconds"]) == ("g", "answer", "Degraded", 6.0)
     assert told["traffic"]["requests"] == pytest.approx(4)
     assert told["traffic"]["inFlight"] == 2
     nodes: dict[str, Any] = {node["name"]: node for node in told["nodes"]}
