@@ -111,6 +111,7 @@ class KeptRevision(StatusModel):
     hash: Annotated[str, Field(description="The revision.")]
     graphs: Annotated[list[str], Field(json_schema_extra=SET, description="The ModelGraphs that ask it.")] = []
     ready: Annotated[int, Field(description="Pods of it that answer.")] = 0
+    reason: Annotated[str, Field(description="Why none of them does, in one word.")] = ""
     message: Annotated[str, Field(description="Why none of them does, or what else is in the way.")] = ""
 
 

@@ -90,12 +90,19 @@ def deployment_of_child(child: Object) -> Iterable[Key]:
 
 
 def deployments_of_graph(graph: Object, view: View) -> Iterable[Key]:
-    """Give the deployments whose revisions a graph asks or asked; they look again when that changes."""
-    metadata, pinned = graph["metadata"], pinned_in(graph)
+    """Give the deployments of which a graph asks other revisions than they keep for it.
+
+    Nearly all that the status of a graph tells in a release is numbers, which wake nobody.
+    """
+    metadata = graph["metadata"]
+    there = view.get(Ref(MODEL_GRAPH, metadata["namespace"], metadata["name"]))
+    asks = there is not None and "deletionTimestamp" not in there["metadata"]
+    pinned = pinned_in(graph) if asks else frozenset()
     for thing in view.select(MODEL_DEPLOYMENT, metadata["namespace"]):
         name, status = thing["metadata"]["name"], thing.get("status", {})
-        asks = any(revision.name_of(name, each["hash"]) in pinned for each in status.get("revisions", ()))
-        if asks or any(metadata["name"] in each.get("graphs", ()) for each in status.get("kept", ())):
+        kept = {each["hash"] for each in status.get("kept", ()) if metadata["name"] in each.get("graphs", ())}
+        known = kept | {each["hash"] for each in status.get("revisions", ())}
+        if {hash_ for hash_ in known if revision.name_of(name, hash_) in pinned} != kept:
             yield Key(MODEL_DEPLOYMENT, metadata["namespace"], name)
 
 

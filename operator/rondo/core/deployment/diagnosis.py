@@ -47,22 +47,33 @@ def diagnose(
         )
     if all(status.get(key, 0) == replicas for key in ("replicas", "updatedReplicas", "availableReplicas")):
         return None
-    cause = _not_created(status) or _pods_cause(snapshot, snapshot.pods_of(revision), now)
+    cause = find_cause(snapshot, status, snapshot.pods_of(revision), now)
     if isinstance(cause, EventsAbout):
         return cause
-    return _in_context(snapshot, revision, replicas, status, cause)
-
-
-def _in_context(
-    snapshot: DeploymentSnapshot, revision: Revision, replicas: int, status: Mapping[str, Any], cause: Finding | None
-) -> Finding:
-    """Put the cause behind how far the rollout is, and tell one that has stopped from one that goes on."""
     ready = sum(is_ready(pod) for pod in snapshot.pods_of(revision))
     words = f"{ready}/{replicas} pods of revision {revision.hash} ready"
     others = status.get("replicas", 0) - status.get("updatedReplicas", 0)
     if others > 0:
         words += f", {others} of earlier ones left"
-    finding = cause or Finding(Reason.ROLLING_OUT, "", normal=True)
+    return in_context(words, cause or Finding(Reason.ROLLING_OUT, "", normal=True), status)
+
+
+def find_cause(
+    snapshot: DeploymentSnapshot, status: Mapping[str, Any], pods: Iterable[Object], now: datetime
+) -> Finding | EventsAbout | None:
+    """Say why pods of a Deployment are missing or do not answer; None if nothing tells; or a read to be made first.
+
+    Args:
+        snapshot: One look at the deployment.
+        status: Status of the Deployment.
+        pods: Its pods that matter.
+        now: The time of this look, timezone-aware UTC.
+    """
+    return _not_created(status) or _pods_cause(snapshot, pods, now)
+
+
+def in_context(words: str, finding: Finding, status: Mapping[str, Any]) -> Finding:
+    """Put a cause behind how far a Deployment is, and tell one that has stopped from one that goes on."""
     late = _condition(status, "Progressing").get("reason") == Reason.PROGRESS_DEADLINE_EXCEEDED
     if late:
         words += ", no progress within spec.rollout.timeout"
@@ -79,10 +90,10 @@ def _not_created(status: Mapping[str, Any]) -> Finding | None:
 
 def _pods_cause(snapshot: DeploymentSnapshot, pods: Iterable[Object], now: datetime) -> Finding | EventsAbout | None:
     """Give the cause of the pod that says most."""
-    found = [(cause, pod) for pod in pods if (cause := why_unready(pod)) is not None]
-    if not found:
+    found = find_worst(pods)
+    if found is None:
         return None
-    cause, pod = min(found, key=lambda pair: (_MILD.get(pair[0].reason, 0), pair[1]["metadata"]["name"]))
+    cause, pod = found
     waited = now - parse_time(pod["metadata"]["creationTimestamp"])
     if cause.reason not in {causes.Reason.STARTING, causes.Reason.NOT_READY}:
         return _name_model(pod) or from_cause(cause, stalled=causes.fatal_wait(cause, pod))
@@ -94,6 +105,12 @@ def _pods_cause(snapshot: DeploymentSnapshot, pods: Iterable[Object], now: datet
     if result is None:
         return read
     return from_cause(_told_by_events(cause, pod, result.value or ()), look_again=pause)
+
+
+def find_worst(pods: Iterable[Object]) -> tuple[Cause, Object] | None:
+    """Give the pod that says most about why it does not answer, with what it says; None if all answer."""
+    found = [(cause, pod) for pod in pods if (cause := why_unready(pod)) is not None]
+    return min(found, key=lambda pair: (_MILD.get(pair[0].reason, 0), pair[1]["metadata"]["name"]), default=None)
 
 
 def why_unready(pod: Object) -> Cause | None:

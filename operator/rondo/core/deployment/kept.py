@@ -8,36 +8,26 @@ more, that goes. The Service `NAME-HASH` leads to the pods of both, and the Serv
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from rondo.api.modeldeployment import KeptRevision, ModelDeploymentSpec
 from rondo.core import names
 from rondo.core.conditions import shorten
-from rondo.core.deployment.diagnosis import why_unready
-from rondo.core.deployment.finding import Finding, Reason
+from rondo.core.deployment.diagnosis import find_cause, find_worst, in_context
+from rondo.core.deployment.finding import Finding, Reason, from_failure
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.deployment.render import build_deployment, build_service, labels
-from rondo.core.deployment.revision import REVISION, Revision, rolled_out
+from rondo.core.deployment.revision import REVISION, Revision, name_of, rolled_out
 from rondo.core.deployment.snapshot import DeploymentSnapshot, is_ready, pod_revision
-from rondo.core.plan import Action, Delete, Object, Resource
+from rondo.core.plan import Action, Delete, EventsAbout, Object, Resource
 from rondo.core.resources import DEPLOYMENT, SERVICE
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What is to be done for revisions that graphs ask.
-
-    Attributes:
-        actions: In order.
-        blocked: Why the Deployment cannot leave its revision yet; None if it can.
-    """
-
-    actions: tuple[Action, ...] = ()
-    blocked: Finding | None = None
-
-
-def plan_kept(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, wanted: Revision, *, complete: bool) -> Kept:
+def plan_kept(
+    snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, wanted: Revision, *, complete: bool
+) -> tuple[Action, ...]:
     """Say what to do for the revisions that graphs ask.
 
     Args:
@@ -48,7 +38,56 @@ def plan_kept(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, wanted: R
     """
     changes = [change for revision in asked(snapshot) for change in _changes(snapshot, spec, revision, wanted)]
     applies = (change.apply for change in changes if change.apply is not None)
-    return Kept((*applies, *_superfluous(snapshot, wanted, complete=complete)), _blocked(snapshot, spec, wanted))
+    return (*applies, *_superfluous(snapshot, wanted, complete=complete))
+
+
+def find_blocked(
+    snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, wanted: Revision, now: datetime
+) -> Finding | EventsAbout | None:
+    """Say why the Deployment cannot leave its revision yet: graphs ask it, and its pods are not there a second time.
+
+    Args:
+        snapshot: One look at the deployment.
+        spec: Its spec.
+        wanted: The revision that the Deployment shall have.
+        now: The time of this look, timezone-aware UTC.
+
+    Returns:
+        What is in the way, by its root cause; a read that has to be answered first; None if nothing is.
+    """
+    deployment = snapshot.own_deployment
+    leaving = "" if deployment is None else rolled_out(deployment)
+    revision = next((each for each in asked(snapshot) if each.hash == leaving), None)
+    if revision is None or revision.hash == wanted.hash:
+        return None
+    # As many as answer now: a revision of which no pod does loses nothing, and must not stand in the way of its repair.
+    needed = min(spec.replicas, sum(is_ready(pod) for pod in snapshot.pods_of(revision)))
+    second = snapshot.kept[DEPLOYMENT].get(revision.hash)
+    if not needed or (second is not None and _is_available(second, needed)):
+        return None
+    pods = [pod for pod in snapshot.kept_pods if pod_revision(pod) == revision.hash]
+    words = (
+        f"ModelGraph {', '.join(sorted(snapshot.pins[revision.name]))} asks revision {revision.hash}: it goes on in "
+        f"Deployment {revision.name} before {wanted.hash} is rolled out; "
+        f"{sum(is_ready(pod) for pod in pods)}/{needed} pods answer"
+    )
+    status = (second or {}).get("status", {})
+    cause = _cause_of_second(snapshot, revision, status, pods, now)
+    return cause if isinstance(cause, EventsAbout) else in_context(words, cause, status)
+
+
+def _cause_of_second(
+    snapshot: DeploymentSnapshot, revision: Revision, status: Mapping[str, Any], pods: Iterable[Object], now: datetime
+) -> Finding | EventsAbout:
+    """Say why the second Deployment of a revision has not its pods yet: what is wrong, or that it takes its time."""
+    ref = snapshot.ref(DEPLOYMENT, revision.name)
+    failure = snapshot.memory.failures.get(ref)
+    if failure is not None:
+        return from_failure(ref, failure)
+    cause = find_cause(snapshot, status, pods, now) or Finding("", "", normal=True)
+    if isinstance(cause, EventsAbout) or not cause.normal:
+        return cause
+    return replace(cause, reason=Reason.KEEPING_REVISION)
 
 
 def asked(snapshot: DeploymentSnapshot) -> list[Revision]:
@@ -57,20 +96,33 @@ def asked(snapshot: DeploymentSnapshot) -> list[Revision]:
 
 
 def kept_status(snapshot: DeploymentSnapshot) -> list[KeptRevision]:
-    """Say how the revisions are that have a Service of their own, or cannot have one."""
-    found = []
-    for revision in asked(snapshot):
-        graphs = sorted(snapshot.pins[revision.name])
-        if revision.hash not in snapshot.kept[SERVICE]:
-            failure = snapshot.memory.failures.get(snapshot.ref(SERVICE, revision.name))
-            if failure is not None:
-                found.append(KeptRevision(hash=revision.hash, graphs=graphs, message=shorten(failure.message, 256)))
-            continue
-        pods = [pod for pod in (*snapshot.pods, *snapshot.kept_pods) if pod_revision(pod) == revision.hash]
-        ready = sum(is_ready(pod) for pod in pods)
-        message = "" if ready else shorten(_why_unready(pods), 256)
-        found.append(KeptRevision(hash=revision.hash, graphs=graphs, ready=ready, message=message))
-    return found
+    """Say how the revisions are that have a Service of their own, or cannot have one, oldest first.
+
+    A Service counts also without its ControllerRevision: somebody may have deleted that, and pods answer all the same.
+    """
+    services = {hash_ for hash_, thing in snapshot.kept[SERVICE].items() if thing["metadata"]["name"] in snapshot.pins}
+    numbers = {revision.hash: revision.number for revision in snapshot.revisions}
+    wanted = services | {revision.hash for revision in asked(snapshot)}
+    found = (_kept_status(snapshot, hash_) for hash_ in sorted(wanted, key=lambda h: (numbers.get(h, 0), h)))
+    return [each for each in found if each is not None]
+
+
+def _kept_status(snapshot: DeploymentSnapshot, hash_: str) -> KeptRevision | None:
+    name = name_of(snapshot.name, hash_)
+    graphs = sorted(snapshot.pins[name])
+    if hash_ not in snapshot.kept[SERVICE]:
+        failure = snapshot.memory.failures.get(snapshot.ref(SERVICE, name))
+        if failure is None:
+            return None
+        said = from_failure(snapshot.ref(SERVICE, name), failure)
+        return KeptRevision(hash=hash_, graphs=graphs, reason=said.reason, message=shorten(said.message, 256))
+    pods = [pod for pod in (*snapshot.pods, *snapshot.kept_pods) if pod_revision(pod) == hash_]
+    ready = sum(is_ready(pod) for pod in pods)
+    worst = None if ready else find_worst(pods)
+    if worst is None:
+        return KeptRevision(hash=hash_, graphs=graphs, ready=ready)
+    cause, _ = worst
+    return KeptRevision(hash=hash_, graphs=graphs, reason=cause.reason, message=shorten(cause.message, 256))
 
 
 def _changes(
@@ -96,39 +148,11 @@ def _superfluous(snapshot: DeploymentSnapshot, wanted: Revision, *, complete: bo
                 yield Delete(snapshot.ref(resource, name), uid)
 
 
-def _blocked(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, wanted: Revision) -> Finding | None:
-    """Say that the pods of the revision that the Deployment is about to leave are not there a second time yet."""
-    deployment = snapshot.own_deployment
-    leaving = "" if deployment is None else rolled_out(deployment)
-    revision = next((each for each in asked(snapshot) if each.hash == leaving), None)
-    if revision is None or revision.hash == wanted.hash:
-        return None
-    # As many as answer now: a revision of which no pod does loses nothing, and must not stand in the way of its repair.
-    needed = min(spec.replicas, sum(is_ready(pod) for pod in snapshot.pods_of(revision)))
-    second = snapshot.kept[DEPLOYMENT].get(revision.hash)
-    if not needed or (second is not None and _is_available(second, needed)):
-        return None
-    pods = [pod for pod in snapshot.kept_pods if pod_revision(pod) == revision.hash]
-    counted = f"{sum(is_ready(pod) for pod in pods)}/{needed} pods answer"
-    failure = snapshot.memory.failures.get(snapshot.ref(DEPLOYMENT, revision.name))
-    why = failure.message if failure is not None else _why_unready(pods)
-    words = (
-        f"ModelGraph {', '.join(sorted(snapshot.pins[revision.name]))} asks revision {revision.hash}: it goes on in "
-        f"Deployment {revision.name} before {wanted.hash} is rolled out; {counted}{f': {why}' if why else ''}"
-    )
-    return Finding(Reason.KEEPING_REVISION, words, normal=failure is None)
-
-
 def _is_available(deployment: Object, replicas: int) -> bool:
     status: Mapping[str, Any] = deployment.get("status", {})
     seen = status.get("observedGeneration", -1) >= deployment["metadata"]["generation"]
     enough = status.get("availableReplicas", 0) >= replicas
     return seen and enough and "deletionTimestamp" not in deployment["metadata"]
-
-
-def _why_unready(pods: Iterable[Object]) -> str:
-    causes = sorted(cause.message for pod in pods if (cause := why_unready(pod)) is not None)
-    return causes[0] if causes else ""
 
 
 # Objects -------------------------------------------------------------------------------------------------------------

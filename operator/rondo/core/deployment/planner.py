@@ -20,7 +20,7 @@ from rondo.core.deployment import report
 from rondo.core.deployment.acceptance import Frozen, Refused, Unfrozen, Waiting, parse, want
 from rondo.core.deployment.diagnosis import diagnose
 from rondo.core.deployment.finding import Finding, Reason, from_failure
-from rondo.core.deployment.kept import asked, plan_kept
+from rondo.core.deployment.kept import asked, find_blocked, plan_kept
 from rondo.core.deployment.objects import Change, find_changes, worst
 from rondo.core.deployment.report import Verdict
 from rondo.core.deployment.revision import Revision, superfluous
@@ -67,7 +67,9 @@ def _follow(
     """Keep a revision served: the one that is asked for, else the last one that could be."""
     revision = wanted.revision if isinstance(wanted, Frozen) else _previous(snapshot)
     changes = () if revision is None else find_changes(snapshot, spec, revision)
-    blocked = None if revision is None else plan_kept(snapshot, spec, revision, complete=False).blocked
+    blocked = None if revision is None else find_blocked(snapshot, spec, revision, now)
+    if isinstance(blocked, EventsAbout):
+        return Plan(reads=(blocked,))
     if blocked is not None:
         changes = tuple(change for change in changes if change.resource != DEPLOYMENT)
     finding = _unserved(snapshot, wanted, now) or blocked or worst(changes)
@@ -90,7 +92,7 @@ def _keep(snapshot: DeploymentSnapshot, spec: ModelDeploymentSpec, verdict: Verd
     if verdict.revision is None:
         return ()
     kept = plan_kept(snapshot, spec, verdict.revision, complete=verdict.finding is None)
-    return (*kept.actions, *_prune(snapshot, verdict))
+    return (*kept, *_prune(snapshot, verdict))
 
 
 def _conclude(snapshot: DeploymentSnapshot, verdict: Verdict, actions: tuple[Action, ...], now: datetime) -> Plan:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from rondo.core import names
+from rondo.core.deployment.controller import deployments_of_graph
 from rondo.core.deployment.revision import REVISION
 from rondo.core.plan import Ref
 from rondo.core.resources import CONTROLLER_REVISION, DEPLOYMENT, MODEL_GRAPH, POD, SERVICE
+from tests.unit.core.deployment import builders as b
 from tests.unit.core.deployment.builders import NAMESPACE, READY, URI, modeldeployment
-from tests.unit.core.deployment.world import World, new_world
+from tests.unit.core.deployment.world import KEY, World, new_world
 
 Body = dict[str, Any]
 
@@ -48,16 +50,17 @@ def service(world: World, revision: str) -> Body | None:
     return world.objects.get(Ref(SERVICE, NAMESPACE, f"digits-{revision}"))
 
 
-def start(world: World, revision: str, count: int = 2) -> None:
-    """Be controller and kubelet for a second Deployment."""
+def start(world: World, revision: str, *pods: Body) -> None:
+    """Be controller and kubelet for a second Deployment; by default its two pods answer."""
     deployment = second(world, revision)
     assert deployment is not None
-    for number in range(count):
+    for number, status in enumerate(pods or (READY, READY)):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         metadata = {**_named(f"second-{revision}-{number}"), "labels": labels}
         if Ref(POD, NAMESPACE, metadata["name"]) not in world.objects:
-            world.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})["status"] = READY
+            world.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})["status"] = status
     seen = deployment["metadata"]["generation"]
+    count = len(pods or (READY, READY))
     deployment["status"] = {"observedGeneration": seen, "availableReplicas": count, "replicas": count}
     world.settle()
 
@@ -81,7 +84,7 @@ def test_a_revision_that_a_graph_asks_has_a_service(world: World) -> None:
         REVISION: world.revision,
     }
     assert second(world, world.revision) is None
-    assert world.status["kept"] == [{"hash": world.revision, "graphs": ["g"], "ready": 2, "message": ""}]
+    assert world.status["kept"] == [{"hash": world.revision, "graphs": ["g"], "ready": 2, "reason": "", "message": ""}]
     assert world.says("Ready") == "True/Ready"
 
 
@@ -107,7 +110,7 @@ def test_the_deployment_leaves_a_revision_only_when_a_second_one_has_its_pods(wo
     assert world.says("Ready") == "False/KeepingRevision"
     assert "ModelGraph g asks revision" in world.condition("Ready")["message"]
     assert "0/2 pods answer" in world.condition("Ready")["message"]
-    start(world, old, count=1)
+    start(world, old, READY)
     assert world.revision == old
     start(world, old)
     assert world.revision != old
@@ -117,7 +120,7 @@ def test_the_deployment_leaves_a_revision_only_when_a_second_one_has_its_pods(wo
             world.remove(POD, pod["metadata"]["name"])
     count_main(world)
     assert world.says("Ready") == "True/Ready"
-    assert world.status["kept"] == [{"hash": old, "graphs": ["g"], "ready": 2, "message": ""}]
+    assert world.status["kept"] == [{"hash": old, "graphs": ["g"], "ready": 2, "reason": "", "message": ""}]
 
 
 def count_main(world: World) -> None:
@@ -184,5 +187,62 @@ def test_somebody_elses_service_of_the_name_is_left_alone_and_told(world: World)
     world.settle()
     assert (service(world, old) or {})["spec"] == {"ports": []}
     (kept,) = world.status["kept"]
-    assert kept["ready"] == 0
-    assert f"Service team/digits-{old} belongs to somebody else" in kept["message"]
+    assert (kept["ready"], kept["reason"]) == (0, "NameConflict")
+    assert f"Service team/digits-{old} exists and belongs to somebody else" in kept["message"]
+
+
+QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: gpu"}
+LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+CAUSES = [
+    ("pods cannot be created", [QUOTA], [], "Quota", "0/2 pods answer: exceeded quota: gpu", ""),
+    ("no progress", [LATE], [], "ProgressDeadlineExceeded", "0/2 pods answer, no progress within", "True/{}"),
+    ("no room", [], [b.UNSCHEDULABLE], "Unschedulable", "nvidia.com/gpu", ""),
+    ("no room for long", [LATE], [b.UNSCHEDULABLE], "Unschedulable", "no progress within", "True/{}"),
+    ("they start", [], [b.LOADING], "KeepingRevision", "0/2 pods answer", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "pods", "reason", "words", "stalled"), [c[1:] for c in CAUSES], ids=[c[0] for c in CAUSES]
+)
+def test_what_keeps_a_second_deployment_from_answering_is_told(
+    world: World, said: list[Body], pods: list[Body], reason: str, words: str, stalled: str
+) -> None:
+    old = world.revision
+    change(world, "2")
+    if pods:
+        start(world, old, *pods)
+    (second(world, old) or {})["status"] = {"availableReplicas": 0, "conditions": said}
+    world.settle()
+    assert world.says("Ready") == f"False/{reason}"
+    assert words in world.condition("Ready")["message"]
+    assert "ModelGraph g asks revision" in world.condition("Ready")["message"]
+    assert world.says("Stalled") == stalled.format(reason)
+    assert world.revision == old
+
+
+def test_a_kept_revision_answers_also_without_its_controller_revision(world: World) -> None:
+    old = world.revision
+    change(world, "2")
+    start(world, old)
+    world.remove(CONTROLLER_REVISION, f"digits-{old}")
+    world.settle()
+    assert second(world, old) is not None
+    assert [(kept["hash"] == old, kept["ready"]) for kept in world.status["kept"]] == [(True, 4)]
+
+
+def test_a_graph_wakes_a_deployment_only_if_it_asks_other_revisions(world: World) -> None:
+    (graph,) = world.of_kind(MODEL_GRAPH)
+    assert list(deployments_of_graph(graph, world)) == []
+    old = world.revision
+    change(world, "2")
+    other = next(each["hash"] for each in world.status["revisions"] if each["hash"] != old)
+    graph["status"]["release"]["candidate"] = {"members": [{"name": "digits", "revision": other}]}
+    assert list(deployments_of_graph(graph, world)) == [KEY]
+    world.settle()
+    assert list(deployments_of_graph(graph, world)) == []
+    graph["status"] = {}
+    assert list(deployments_of_graph(graph, world)) == [KEY]
+    pin(world, old, other)
+    world.remove(MODEL_GRAPH, "g")
+    assert list(deployments_of_graph(graph, world)) == [KEY]
