@@ -20,6 +20,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from rondo.api.base import GROUP, VERSION
 from rondo.cli.errors import CommandError
+from rondo.cli.output import shorten
 from rondo.cli.progress import Object
 
 PIPELINES: Final = "pipelines"
@@ -30,6 +31,8 @@ GRAPHS: Final = "modelgraphs"
 _CONNECT: Final = 5.0
 _STREAM: Final = 50
 """Seconds of one watch; after it the object is read again, so a stream that has died in silence is noticed."""
+_LONGEST: Final = 300
+"""Characters of a refusal that are shown; what stands between here and the cluster may answer with a whole page."""
 _PAUSE: Final = 1.0
 """Seconds between tries to reach an API server that was there before."""
 
@@ -50,12 +53,13 @@ class Reply:
 
     @property
     def why(self) -> str:
-        """What the API server says in words of a request that it has refused; else the body, in one line."""
+        """What the API server says in words of a request that it has refused; else the body; in one line, cut."""
         try:
             said = self.json()
         except ValueError:
-            return " ".join(self.body.decode(errors="replace").split())
-        return str(said.get("message", said)) if isinstance(said, dict) else str(said)
+            said = self.body.decode(errors="replace")
+        words = said.get("message", said) if isinstance(said, dict) else said
+        return shorten(" ".join(str(words).split()), _LONGEST)
 
     def json(self) -> Any:
         """The body as JSON.

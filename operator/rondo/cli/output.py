@@ -15,6 +15,11 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+def shorten(text: str, limit: int) -> str:
+    """Cut a text that is too long to be looked at."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
 def written(value: Any, output: Output) -> str:
     """Write a value of JSON; for people as JSON too, but text as it is."""
     match output:

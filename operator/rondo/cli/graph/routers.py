@@ -23,6 +23,10 @@ SHARED_ROUTER: Final = "rondo-router"
 OWN_ROUTER: Final = "{graph}-router"
 """Names of the routers of a namespace and of one graph. The module that has them takes a second to import."""
 
+_LONGEST_LABEL: Final = 63
+"""Characters of a label's value; of a longer one the API server refuses to look for any."""
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
+"""Phases of pods that stay, such as those that were evicted, and will never answer."""
 _PATIENCE: Final = 5.0
 _AT_ONCE: Final = 16
 
@@ -51,29 +55,49 @@ def read_routers(cluster: Cluster, graph: Object) -> Reading:
         CommandError: The API server cannot be reached.
     """
     name = graph["metadata"]["name"]
-    # While a graph goes over from one router to another, both serve it.
-    routers = f"{names.ROUTER} in ({SHARED_ROUTER},{OWN_ROUTER.format(graph=name)})"
-    selector = f"{names.MANAGED_SELECTOR},{routers}"
     path = f"/api/v1/namespaces/{cluster.namespace}/pods"
-    reply = cluster.request("GET", path, query={"labelSelector": selector})
-    if reply.status != 200:
+    reply = cluster.request("GET", path, query={"labelSelector": _selector(name)})
+    listed = _items(reply)
+    if listed is None:
         return Reading({}, (f"rates are not known: {_refused(reply, 'list pods', cluster.namespace)}",))
-    pods = [pod for pod in reply.json()["items"] if "deletionTimestamp" not in pod["metadata"]]
+    pods = [pod for pod in listed if _is_there(pod)]
     if not pods:
         return Reading({}, ("rates are not known: there is no router yet",))
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         read = list(threads.map(lambda pod: _read(cluster, pod, name), pods))
-    samples = {pod["metadata"]["name"]: said for pod, said in zip(pods, read, strict=True) if isinstance(said, Sample)}
-    return Reading(samples, _notes(pods, read))
+    told = {pod["metadata"]["name"]: said for pod, said in zip(pods, read, strict=True)}
+    # Of a router that does not serve the graph there is nothing to say.
+    samples = {pod: said for pod, said in told.items() if isinstance(said, Sample) and said.values}
+    return Reading(samples, _notes(samples, {pod: said for pod, said in told.items() if isinstance(said, str)}))
 
 
-def _notes(pods: Sequence[Mapping[str, Any]], read: Sequence[Sample | str]) -> tuple[str, ...]:
+def _selector(graph: str) -> str:
+    """Select the routers of a graph; while it goes over from one to another, both serve it."""
+    routers = [SHARED_ROUTER, OWN_ROUTER.format(graph=graph)]
+    found = ",".join(router for router in routers if len(router) <= _LONGEST_LABEL)
+    return f"{names.MANAGED_SELECTOR},{names.ROUTER} in ({found})"
+
+
+def _items(reply: Reply) -> Sequence[Mapping[str, Any]] | None:
+    """Give what is listed; None if the answer is no list."""
+    try:
+        said = reply.json() if reply.status == 200 else None
+    except ValueError:
+        return None
+    items = said.get("items") if isinstance(said, dict) else None
+    return items if isinstance(items, list) else None
+
+
+def _is_there(pod: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and pod.get("status", {}).get("phase") not in _ENDED
+
+
+def _notes(samples: Mapping[str, Sample], failed: Mapping[str, str]) -> tuple[str, ...]:
     """Say what could not be read: what is the same of all pods, such as a missing right, once."""
-    said = [(pod["metadata"]["name"], why) for pod, why in zip(pods, read, strict=True) if isinstance(why, str)]
-    reasons = dict.fromkeys(why for _, why in said)
-    if len(said) == len(pods):
-        return tuple(f"rates are not known: {why}" for why in reasons)
-    return tuple(f"rates are without router {pod}: {why}" for pod, why in said)
+    if samples:
+        return tuple(f"rates are without router {pod}: {why}" for pod, why in failed.items())
+    reasons = dict.fromkeys(failed.values()) or ("no router serves it yet",)
+    return tuple(f"rates are not known: {why}" for why in reasons)
 
 
 def _read(cluster: Cluster, pod: Mapping[str, Any], graph: str) -> Sample | str:
@@ -98,4 +122,5 @@ def _admin_port(pod: Mapping[str, Any]) -> int:
 def _refused(reply: Reply, right: str, namespace: str) -> str:
     if reply.status == 403:
         return f"you may not {right} in namespace {namespace}; the role edit allows it"
-    return f"the API server answered {reply.status}: {reply.why}"
+    words = "200, but no list" if reply.status == 200 else str(reply.status)
+    return f"the API server answered {words}: {reply.why}"

@@ -78,16 +78,19 @@ def look_twice(cluster: Cluster, name: str) -> View:
     if not before.samples:
         return View(graph, notes=before.notes)
     time.sleep(APART)
-    return between(get(cluster, name), before.samples, read_routers(cluster, graph))
+    graph = _again(cluster, name)
+    return between(graph, before.samples, read_routers(cluster, graph))
 
 
 def between(graph: Object, before: Mapping[str, Sample], after: Reading) -> View:
     """Give the view of two readings of each router, by pod."""
     both = tuple(pod for pod, sample in after.samples.items() if pod in before and before[pod].at < sample.at)
     if not both:
-        return View(graph, notes=after.notes)
+        notes = ("rates are not known: no router was read twice", *after.notes) if after.samples else after.notes
+        return View(graph, notes=notes)
     seconds = max(after.samples[pod].at - before[pod].at for pod in both)
-    return View(graph, see_traffic(before, after.samples), seconds, both, after.notes)
+    once = tuple(f"rates are without router {pod}: it was read but once" for pod in after.samples if pod not in both)
+    return View(graph, see_traffic(before, after.samples), seconds, both, once + after.notes)
 
 
 def get(cluster: Cluster, name: str) -> Object:
@@ -99,6 +102,18 @@ def get(cluster: Cluster, name: str) -> Object:
     graph = cluster.get(GRAPHS, name)
     if graph is None:
         raise CommandError(f"there is no ModelGraph {name} in namespace {cluster.namespace}")
+    return graph
+
+
+def _again(cluster: Cluster, name: str) -> Object:
+    """Give a graph that was there before.
+
+    Raises:
+        CommandError: It was deleted, or cannot be read.
+    """
+    graph = cluster.get(GRAPHS, name)
+    if graph is None:
+        raise CommandError(f"ModelGraph {name} was deleted", FAILED)
     return graph
 
 
@@ -118,7 +133,9 @@ def _views(cluster: Cluster, name: str) -> Iterator[View]:
             if graph is None or reading is None:
                 raise CommandError(f"ModelGraph {name} was deleted", FAILED)
             readings.append(reading)
-            view = between(graph, _oldest(readings), reading)
+            # Of a first reading there are no rates yet, and that is nothing to be said.
+            first = View(graph, notes=reading.notes)
+            view = between(graph, _oldest(readings), reading) if len(readings) > 1 else first
         yield view
         time.sleep(max(0.0, APART - (time.monotonic() - began)))
 

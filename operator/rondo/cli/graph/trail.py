@@ -14,6 +14,7 @@ from typing import Any, Final
 from rondo.cli.graph.topology import Member
 from rondo.cli.graph.traffic import PARTS
 from rondo.cli.graph.view import length
+from rondo.cli.output import shorten
 from rondo.cli.progress import Node, Tone
 
 Step = Mapping[str, Any]
@@ -91,12 +92,7 @@ def _words(step: Step, *, answers: bool) -> Iterator[str]:
     if error and error != left:
         yield error
     if answers and step.get("answer") is not None:
-        yield shorten(json.dumps(step["answer"], ensure_ascii=False))
-
-
-def shorten(text: str, limit: int = _LONGEST) -> str:
-    """Cut a text that is too long to be looked at."""
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+        yield shorten(json.dumps(step["answer"], ensure_ascii=False), _LONGEST)
 
 
 def _not_asked(member: Member | None, asked: set[str], step: Step) -> str:

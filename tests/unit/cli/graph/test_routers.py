@@ -9,9 +9,9 @@ import pytest
 
 from rondo.cli.cluster import Reply
 from rondo.cli.errors import CommandError
-from rondo.cli.graph.routers import ADMIN_PORT, OWN_ROUTER, SHARED_ROUTER, read_routers
+from rondo.cli.graph.routers import ADMIN_PORT, OWN_ROUTER, SHARED_ROUTER, Reading, read_routers
 from rondo.cli.graph.show import between
-from rondo.cli.graph.traffic import WHOLE, Sample
+from rondo.cli.graph.traffic import WHOLE
 from rondo.core.modelgraph import judge
 from rondo.core.router import observed
 from tests.unit.cli.builders import graph, target
@@ -21,12 +21,12 @@ from tests.unit.cli.graph.test_traffic import sample, text
 GRAPH = graph(target("a"))
 
 
-def pod(name: str, *, ip: str = "10.0.0.1", port: int | None = ADMIN_PORT) -> dict[str, Any]:
+def pod(name: str, *, ip: str = "10.0.0.1", port: int | None = ADMIN_PORT, phase: str = "Running") -> dict[str, Any]:
     ports = [] if port is None else [{"name": "admin", "containerPort": port}]
     return {
         "metadata": {"name": name},
         "spec": {"containers": [{"name": "router", "ports": ports}]},
-        "status": {"podIP": ip} if ip else {},
+        "status": {"phase": phase, **({"podIP": ip} if ip else {})},
     }
 
 
@@ -70,6 +70,25 @@ def test_all_routers_that_may_serve_it_are_read_through_the_pod_proxy() -> None:
     assert (set(reading.samples), reading.notes) == ({"p", "q"}, ())
 
 
+@pytest.mark.parametrize(("length", "want"), [(56, True), (57, False), (63, False)])
+def test_a_router_of_its_own_is_looked_for_where_it_can_have_its_name(length: int, want: bool) -> None:  # noqa: FBT001
+    wire, name = Wire([pod("p")], good), "g" * length
+    read_routers(wire, {**GRAPH, "metadata": {"name": name}})  # type: ignore[arg-type]
+    values = wire.query["labelSelector"].partition(" in ")[2].strip("()").split(",")
+    assert values == ["rondo-router", *([f"{name}-router"] if want else [])]
+    assert all(len(value) <= 63 for value in values), "the API server refuses longer ones"
+
+
+def other(_: str) -> Reply:
+    return Reply(200, {}, text(requests=4, graph="h").encode())
+
+
+def test_routers_that_do_not_serve_it_and_pods_that_have_ended_are_passed_over() -> None:
+    pods = [pod("p"), pod("q"), pod("r", phase="Failed"), pod("s", phase="Succeeded", ip="")]
+    reading = read_routers(Wire(pods, lambda path: (other if "/q:" in path else good)(path)), GRAPH)  # type: ignore[arg-type]
+    assert (set(reading.samples), reading.notes) == ({"p"}, ())
+
+
 def test_port_and_names_are_the_operators() -> None:
     assert ADMIN_PORT == observed.ADMIN_PORT
     assert SHARED_ROUTER == judge.SHARED_ROUTER
@@ -82,6 +101,23 @@ def only_p(path: str) -> Reply:
 
 NOTES: dict[str, tuple[list[dict[str, Any]] | Reply, Callable[[str], Reply], list[str]]] = {
     "no router": ([], good, ["rates are not known: there is no router yet"]),
+    "none serves it": ([pod("p")], other, ["rates are not known: no router serves it yet"]),
+    "none serves it of those that can be read": (
+        [pod("p"), pod("q", ip="")],
+        other,
+        ["rates are not known: it has no address yet"],
+    ),
+    "only pods that have ended": ([pod("p", phase="Failed")], good, ["rates are not known: there is no router yet"]),
+    "something else lists pods": (
+        Reply(200, {}, b"<html>\n"),
+        good,
+        ["rates are not known: the API server answered 200, but no list: <html>"],
+    ),
+    "something else of JSON lists pods": (
+        Reply(200, {}, b"[]"),
+        good,
+        ["rates are not known: the API server answered 200, but no list: []"],
+    ),
     "no right to list pods": (
         refused(403, "no"),
         good,
@@ -120,14 +156,42 @@ def test_notes(pods: list[dict[str, Any]] | Reply, say: Callable[[str], Reply], 
     assert list(read_routers(Wire(pods, say), GRAPH).notes) == want  # type: ignore[arg-type]
 
 
-def test_a_view_of_two_readings() -> None:
-    wire = Wire([pod("p"), pod("q")], only_p)
-    after = read_routers(wire, GRAPH)  # type: ignore[arg-type]
-    first = {"p": Sample(after.samples["p"].at - 4, sample(0, text()).values)}
-    view = between(GRAPH, first, after)
-    assert view.routers == ("p",)
+def read(at: float, *pods: str, notes: tuple[str, ...] = ()) -> Reading:
+    return Reading({name: sample(at, text(requests=int(at * 10))) for name in pods}, notes)
+
+
+SECOND = ("rates are without router q: it has no address yet",)
+ONCE = "rates are without router {}: it was read but once"
+VIEWS: dict[str, tuple[Reading, Reading, tuple[str, ...], tuple[str, ...]]] = {
+    "all of them twice": (read(0, "p", "q"), read(4, "p", "q"), ("p", "q"), ()),
+    "one not the second time": (read(0, "p", "q"), read(4, "p", notes=SECOND), ("p",), SECOND),
+    "one not the first time": (read(0, "p", notes=SECOND), read(4, "p", "q"), ("p",), (ONCE.format("q"),)),
+    "one that is gone": (read(0, "p", "q"), read(4, "p"), ("p",), ()),
+    "another one": (read(0, "p"), read(4, "q"), (), ("rates are not known: no router was read twice",)),
+    "another one, and one not": (
+        read(0, "p"),
+        read(4, "r", notes=SECOND),
+        (),
+        ("rates are not known: no router was read twice", *SECOND),
+    ),
+    "none the second time": (
+        read(0, "p"),
+        read(4, notes=("rates are not known: no",)),
+        (),
+        ("rates are not known: no",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "routers", "notes"), VIEWS.values(), ids=VIEWS.keys())
+def test_a_view_of_two_readings(
+    before: Reading, after: Reading, routers: tuple[str, ...], notes: tuple[str, ...]
+) -> None:
+    view = between(GRAPH, before.samples, after)
+    assert (view.routers, view.notes) == (routers, notes)
+    if not routers:
+        assert view.traffic is None
+        return
     assert view.seconds == pytest.approx(4)
     assert view.traffic is not None
-    assert view.traffic[WHOLE].requests == pytest.approx(1)
-    assert len(view.notes) == 1
-    assert between(GRAPH, {}, after).traffic is None
+    assert view.traffic[WHOLE].requests == pytest.approx(10 * len(routers))
