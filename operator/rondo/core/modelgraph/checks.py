@@ -14,6 +14,7 @@ from typing import Final
 from rondo.api.modelgraph import ModelGraphSpec
 from rondo.api.release import Release, ReleaseCheck, ReleaseStrategy
 from rondo.core import expressions
+from rondo.core.conditions import shorten
 from rondo.core.durations import parse_duration
 from rondo.core.expressions import ExpressionError
 from rondo.core.graph import nearest
@@ -24,6 +25,12 @@ from rondo.core.problems import Problem
 _NAMED: Final = re.compile(r"(?<![\w.])(new|old)\b(?:\s*\.\s*(\w+))?")
 _FAST, _SLOW = Numbers(900, 1, 90, 89, {320: 900}), Numbers(100, 50, 10, 1, {400: 100})
 _SAMPLES: Final = (Comparison(_SLOW, _FAST), Comparison(_FAST, _SLOW))
+
+SHOWN: Final = 3
+"""So many checks that do not hold are told; of the others how many there are."""
+
+_WORDS_LIMIT: Final = 256
+"""Characters that are told of one of them: a status is no place for expressions of 2 KiB."""
 
 
 def find_problems(spec: ModelGraphSpec) -> Iterator[Problem]:
@@ -63,15 +70,16 @@ def _why_wrong(check: ReleaseCheck, release: Release) -> str:
         return why
     if expressions.comprehension_depth(text):
         return "it loops; a check compares numbers and needs no all, exists, map or filter"
-    known = {side: set(values) for side, values in _SAMPLES[0].variables().items()}
+    compared = release.strategy is ReleaseStrategy.SHADOW and release.compare is not None
+    known = {side: set(values) for side, values in _SAMPLES[0].variables(compared=True).items()}
     for side, name in _NAMED.findall(expressions.without_strings(text)):
         if name and name not in known[side]:
             return f"there is no {side}.{name}{nearest(name, known[side])}, only {', '.join(sorted(known[side]))}"
-    if names_agreement(text) and not (release.strategy is ReleaseStrategy.SHADOW and release.compare):
+    if not compared and ("new", "agreement") in _NAMED.findall(expressions.without_strings(text)):
         return "new.agreement is there in a Shadow with compare only"
     try:
         for sample in _SAMPLES:
-            expressions.evaluate_bool(text, sample.variables())
+            expressions.evaluate_bool(text, sample.variables(compared=compared))
     except ExpressionError as error:
         return str(error)
     return ""
@@ -87,11 +95,6 @@ def _why_unknown(text: str, names: tuple[str, ...]) -> str:
     return f"there is no {unknown[0]} here, only {', '.join(names)}" if unknown else ""
 
 
-def names_agreement(text: str) -> bool:
-    """Tell whether a check is about the agreement of answers."""
-    return ("new", "agreement") in _NAMED.findall(expressions.without_strings(text))
-
-
 def what_lacks(release: Release, seen: Comparison) -> str:
     """Say what is missing to judge a step by; empty if there were enough requests."""
     new, old = seen.new, seen.old
@@ -101,18 +104,19 @@ def what_lacks(release: Release, seen: Comparison) -> str:
     texts = [check.expression for check in release.checks]
     if not old.requests and any(side == "old" for text in texts for side, _ in _NAMED.findall(text)):
         return "no request came to the old version, and checks compare with it"
-    if not new.compared and any(names_agreement(text) for text in texts):
+    if not new.compared and any("agreement" in text for text in texts):
         return "no answer was compared"
     return ""
 
 
 def what_fails(release: Release, seen: Comparison) -> str:
     """Say which checks do not hold, with the numbers; empty if all do. A check without a value does not hold."""
-    variables = seen.variables()
-    failed = [why for check in release.checks if (why := _why_failed(check, variables))]
+    variables = seen.variables(compared=release.compare is not None)
+    failed = [shorten(why, _WORDS_LIMIT) for check in release.checks if (why := _why_failed(check, variables))]
     if not failed:
         return ""
-    return f"{'; '.join(failed)} ({seen.words(compared=release.compare is not None)})"
+    rest = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    return f"{'; '.join(failed[:SHOWN])}{rest} ({seen.words(compared=release.compare is not None)})"
 
 
 def _why_failed(check: ReleaseCheck, variables: dict[str, dict[str, float]]) -> str:

@@ -36,7 +36,11 @@ def observe_graph(view: View, key: Key) -> GraphSnapshot | None:
         service=view.get(Ref(SERVICE, key.namespace, key.name)),
         memory=memory,
         lent=lent_shelf(view, router_of_graph(owner), owner),
-        present=frozenset(graph["metadata"]["name"] for graph in view.select(MODEL_GRAPH, key.namespace)),
+        present=frozenset(
+            graph["metadata"]["name"]
+            for graph in view.select(MODEL_GRAPH, key.namespace)
+            if "deletionTimestamp" not in graph["metadata"]
+        ),
     )
 
 

@@ -70,9 +70,10 @@ class Comparison:
     old: Numbers = Numbers()
     new: Numbers = Numbers()
 
-    def variables(self) -> dict[str, dict[str, float]]:
-        """Give the variables of checks."""
-        return {"old": self.old.variables(), "new": {**self.new.variables(), "agreement": self.new.agreement}}
+    def variables(self, *, compared: bool) -> dict[str, dict[str, float]]:
+        """Give the variables of checks; `new.agreement` only where answers are compared."""
+        agreement = {"agreement": self.new.agreement} if compared else {}
+        return {"old": self.old.variables(), "new": {**self.new.variables(), **agreement}}
 
     def words(self, *, compared: bool) -> str:
         """Say them in short."""

@@ -26,7 +26,7 @@ class GraphSnapshot:
         service: The Service of its name, whoever it belongs to.
         memory: What this process remembers.
         lent: What the router has of the graph that its Service still leads to, if that is another one.
-        present: Names of all graphs of the namespace.
+        present: Names of all graphs of the namespace that are not about to go.
     """
 
     owner: Object

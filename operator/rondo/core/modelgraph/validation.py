@@ -93,12 +93,17 @@ def _unreachable(topology: Topology) -> Iterator[Problem]:
             yield Problem(topology.paths[name], words)
 
 
+def _amount(topology: Topology) -> Iterator[Problem]:
+    texts = [each.text for each in scope.expressions_of(topology)]
+    release = topology.spec.release
+    if release is not None:
+        texts += [*(check.expression for check in release.checks), release.sticky or "", release.compare or ""]
+    if sum(map(len, texts)) > EXPRESSIONS_LIMIT:
+        yield Problem("spec", f"all expressions together have more than {EXPRESSIONS_LIMIT} characters")
+
+
 def _expressions(topology: Topology) -> Iterator[Problem]:
-    found = list(scope.expressions_of(topology))
-    if sum(len(each.text) for each in found) > EXPRESSIONS_LIMIT:
-        yield Problem("spec.nodes", f"all expressions together have more than {EXPRESSIONS_LIMIT} characters")
-        return
-    for each in found:
+    for each in scope.expressions_of(topology):
         why = _why_wrong(each, topology)
         if why:
             yield Problem(each.path, why)
@@ -276,10 +281,10 @@ def _release(topology: Topology) -> Iterator[Problem]:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    _names, _edges, _cycle, _unreachable, _expressions, _mappings, _weights, _kinds, _headers, _addresses, _transports,
-    _lengths, _release,
+    _names, _edges, _cycle, _amount, _unreachable, _expressions, _mappings, _weights, _kinds, _headers, _addresses,
+    _transports, _lengths, _release,
 )  # fmt: skip
 """In the order in which a person should mend them."""
 
-ENDS: Final = frozenset({_edges, _cycle})
-"""Checks after which nothing more can be said if there is a problem."""
+ENDS: Final = frozenset({_edges, _cycle, _amount})
+"""Checks after which nothing more can be said, or is worth its time, if there is a problem."""

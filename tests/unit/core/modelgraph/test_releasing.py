@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from rondo.core.modelgraph.controller import observe_graph
 from rondo.core.modelgraph.numbers import FIRST_BUCKET, PER_DOUBLING
 from rondo.core.plan import EventType
-from rondo.core.resources import CONFIG_MAP
-from tests.unit.core.modelgraph.builders import A, Body, graph, target
+from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH
+from rondo.core.view import Key
+from tests.unit.core.modelgraph.builders import CREATED, NAMESPACE, A, Body, graph, target
 from tests.unit.core.modelgraph.world import World, decoded
 
 STEPS = [{"weight": 10, "hold": "10m"}, {"weight": 50, "hold": "10m"}]
@@ -349,3 +351,16 @@ def test_versions_stand_beside_the_plan(world: World) -> None:
 
 def test_buckets_are_those_of_the_router() -> None:
     assert pytest.approx(0.0655, abs=0.001) == FIRST_BUCKET * 2 ** (FAST / PER_DOUBLING)
+
+
+def test_a_graph_that_is_about_to_go_is_no_place_of_a_version(world: World) -> None:
+    world.put(graph("inner", A))
+    snapshot = observe_graph(world.store, Key(MODEL_GRAPH, NAMESPACE, "g"))
+    assert snapshot is not None
+    assert snapshot.present == {"g", "inner"}
+    leaving = graph("inner", A)
+    leaving["metadata"]["deletionTimestamp"] = CREATED
+    world.put(leaving)
+    snapshot = observe_graph(world.store, Key(MODEL_GRAPH, NAMESPACE, "g"))
+    assert snapshot is not None
+    assert snapshot.present == {"g"}

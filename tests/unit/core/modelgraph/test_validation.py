@@ -153,7 +153,7 @@ WRONG = {
             *(switch(f"request.path == '{'x' * 2000}'", f"n{i + 1}", f"n{i + 1}", name=f"n{i}") for i in range(33)),
             target("n33"),
         ),
-        f"spec.nodes: all expressions together have more than {EXPRESSIONS_LIMIT} characters",
+        f"spec: all expressions together have more than {EXPRESSIONS_LIMIT} characters",
     ),
     "copied from nowhere": Case(
         (mapped("a", copy={"x": "input.body"}),),
@@ -358,6 +358,14 @@ RELEASES: dict[str, tuple[Body, str]] = {
         checked("new.agreement > 0.9"),
         f"{CHECK}: new.agreement is there in a Shadow with compare only",
     ),
+    "agreement by its name in brackets": (
+        checked("new['agreement'] > 0.9"),
+        f"{CHECK}: ",
+    ),
+    "too much of it": (
+        {**CANARY, "checks": [{"expression": f"true || '{'x' * 2030}' == ''"}] * 32, "sticky": f"'{'x' * 2040}'"},
+        f"spec: all expressions together have more than {EXPRESSIONS_LIMIT} characters",
+    ),
     "agreement of the old": (checked("old.agreement > 0.9", **SHADOW), f"{CHECK}: there is no old.agreement"),
     "an unknown name in sticky": (
         {**CANARY, "sticky": "nodes.a.body"},
@@ -380,6 +388,7 @@ def test_what_is_wrong_with_a_release(release: Body, want: str) -> None:
 SOUND = [
     checked("new.errorRate <= 0.01 && new.p95 <= 1.2 * old.p95"),
     checked("old.requests == 0.0 || new.p99 / old.p99 < 2.0"),
+    checked("new['agreement'] >= 0.97", **SHADOW),
     checked("new.agreement >= 0.97 && new.requests > old.requests / 10.0", **SHADOW),
     {**CANARY, "sticky": "request.headers['x-user']"},
 ]
