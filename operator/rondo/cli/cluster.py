@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import urllib3
+import yaml
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 
 from rondo.api.base import GROUP, VERSION
 from rondo.cli.errors import CommandError
@@ -148,21 +150,25 @@ class Cluster:
             CommandError: The API server cannot be reached.
         """
         loaded = self.api.api_client
-        _, url, sent, *_ = loaded.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params=dict(headers or {}),
-            auth_settings=["BearerToken"],
-        )
         with _translated(self.namespace, ""):
+            _, url, sent, *_ = loaded.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params=dict(headers or {}),
+                auth_settings=["BearerToken"],
+            )
             return send(loaded.rest_client.pool_manager, method, url, headers=sent, body=body, patience=patience)
 
     def _list(self, plural: str, **options: Any) -> Any:
         with _translated(self.namespace, plural):
-            return self.api.list_namespaced_custom_object(
+            listed = self.api.list_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, plural, _request_timeout=(_CONNECT, 30.0), **options
             )
+        if not isinstance(listed, dict) or not isinstance(listed.get("items"), list):
+            # So answers what stands in between, such as a page to log in.
+            raise CommandError(f"the API server's answer is no list of {plural}.{GROUP}")
+        return listed
 
     def _stream(self, plural: str, name: str, version: str) -> Iterator[Object | None]:
         """Give the changes after a version until the API server ends the stream or no longer knows the version."""
@@ -184,6 +190,18 @@ class Cluster:
             except ApiException as error:
                 if error.status != 410:
                     raise
+
+
+class RefusedError(CommandError):
+    """The API server does not have what is asked for, or does not give it.
+
+    Attributes:
+        status: 404 or 403.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class _UnreachableError(CommandError):
@@ -208,6 +226,10 @@ def connect(*, context: str | None, kubeconfig: str | None, namespace: str | Non
         if context or kubeconfig:
             raise CommandError(f"kubeconfig: {_one_line(error)}") from error
         loaded, found = _connect_inside(error), namespace or _own_namespace()
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # The client library takes it for granted that the file has the right shape.
+        words = f"{kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION} is none: {_one_line(error)}"
+        raise CommandError(f"kubeconfig: {words}") from error
     loaded.configuration.retries = False
     return Cluster(client.CustomObjectsApi(loaded), found)
 
@@ -262,16 +284,22 @@ def _translated(namespace: str, plural: str) -> Iterator[None]:
         raise _refusal(error, namespace, plural) from error
     except urllib3.exceptions.HTTPError as error:
         raise _UnreachableError(f"the API server does not answer: {root_cause(error)}") from error
+    except json.JSONDecodeError as error:
+        raise CommandError("the API server's answer is no JSON") from error
+    except ValueError as error:
+        # A name, a path or a credential has characters that HTTP does not.
+        raise CommandError(f"the API server cannot be asked so: {_one_line(error)}") from error
 
 
 def _refusal(error: ApiException, namespace: str, plural: str) -> CommandError:
     match error.status:
         case 404:
-            return CommandError(f"this cluster has no {plural}.{GROUP}/{VERSION}: Rondo is not installed in it")
+            return RefusedError(f"this cluster has no {plural}.{GROUP}/{VERSION}: Rondo is not installed in it", 404)
         case 401:
             return CommandError("the API server does not know who you are: the kubeconfig's credentials are not valid")
         case 403:
-            return CommandError(f"you may not read {plural}.{GROUP} in namespace {namespace}; the role view allows it")
+            words = f"you may not read {plural}.{GROUP} in namespace {namespace}; the role view allows it"
+            return RefusedError(words, 403)
         case status if status is not None and status >= 500:
             return _UnreachableError(f"the API server answered {status}: {error.reason}")
         case _:

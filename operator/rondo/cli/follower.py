@@ -6,10 +6,11 @@ What serves, a graph or a model deployment, may be meant itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from typing import Final
 
 from rondo.api.base import GROUP
-from rondo.cli.cluster import DEPLOYMENTS, GRAPHS, PIPELINES, RUNS, Cluster
+from rondo.cli.cluster import DEPLOYMENTS, GRAPHS, PIPELINES, RUNS, Cluster, RefusedError
 from rondo.cli.errors import FAILED, CommandError
 from rondo.cli.progress import Object, condition, observed, run_over, run_state, serving_state
 from rondo.cli.screen import Screen
@@ -55,7 +56,7 @@ def watch(cluster: Cluster, target: str | None, screen: Screen) -> int:
     run = _follow_run(cluster, name, screen)
     if run_state(run) == "Failed":
         return FAILED
-    deployed = [(each, name) for each in _SERVING for name in deployed_by(run, cluster.list(each))]
+    deployed = [(each, name) for each in _SERVING for name in deployed_by(run, _served(cluster, each, screen))]
     return _follow_serving(cluster, deployed, screen)
 
 
@@ -68,9 +69,18 @@ def find(cluster: Cluster, target: str | None) -> tuple[str, str]:
     if target is None:
         return RUNS, _newest_of_namespace(cluster)
     plural, name = parse_target(target)
+    forbidden: RefusedError | None = None
     for each in _NAMES if plural is None else (plural,):
-        if cluster.get(each, name) is not None:
-            return each, name
+        try:
+            if cluster.get(each, name) is not None:
+                return each, name
+        except RefusedError as error:
+            # A bare name may be that of a model deployment, which comes after graphs.
+            if plural is not None or each != GRAPHS:
+                raise
+            forbidden = error if error.status == HTTPStatus.FORBIDDEN else None
+    if forbidden is not None:
+        raise forbidden
     *others, last = _NAMES.values()
     what = f"{', '.join(others)} or {last}" if plural is None else _NAMES[plural]
     raise CommandError(f"there is no {what} {name} in namespace {cluster.namespace}")
@@ -155,6 +165,18 @@ def _follow_run(cluster: Cluster, name: str, screen: Screen) -> Object:
         if run_over(run):
             return run
     raise CommandError(f"PipelineRun {name} was deleted", FAILED)
+
+
+def _served(cluster: Cluster, plural: str, screen: Screen) -> Sequence[Object]:
+    """List what serves; a run is good also where there are no graphs, or somebody may not see them."""
+    try:
+        return cluster.list(plural)
+    except RefusedError as error:
+        if plural != GRAPHS:
+            raise
+        if error.status == HTTPStatus.FORBIDDEN:
+            screen.note(f"{error}; graphs are not followed")
+        return ()
 
 
 def _follow_serving(cluster: Cluster, serving: Sequence[tuple[str, str]], screen: Screen) -> int:

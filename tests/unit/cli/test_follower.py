@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from rondo.api.pipeline import LastRun
-from rondo.cli.cluster import DEPLOYMENTS, GRAPHS, PIPELINES, RUNS
+from rondo.cli.cluster import DEPLOYMENTS, GRAPHS, PIPELINES, RUNS, RefusedError
 from rondo.cli.errors import FAILED, UNKNOWN, CommandError
-from rondo.cli.follower import DEPLOYED_BY, deployed_by, newest_run, parse_target
+from rondo.cli.follower import DEPLOYED_BY, deployed_by, find, newest_run, parse_target, watch
+from rondo.cli.progress import Object
+from rondo.cli.screen import Lines
 from rondo.core.run import deploy_stage
-from tests.unit.cli.builders import deployment, pipeline, run, said
+from tests.unit.cli.builders import NOW, deployment, ended, pipeline, run, said
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,52 @@ def test_deployed_by_this_run_and_not_by_one_of_its_name() -> None:
     ours = deployment(deployed_by="digits-1/release/uid-of-digits-1")
     older = deployment(deployed_by="digits-1/release/another-uid")
     assert deployed_by(run(), [ours, older, deployment()]) == ["digits"]
+
+
+class Here:
+    """A cluster with some objects, which refuses to list graphs."""
+
+    namespace = "team"
+
+    def __init__(self, refusal: int, **objects: list[Object]) -> None:
+        self.refusal = refusal
+        self.objects = objects
+
+    def list(self, plural: str) -> list[Object]:
+        if plural == GRAPHS:
+            raise RefusedError(f"no {plural}", self.refusal)
+        return self.objects.get(plural, [])
+
+    def get(self, plural: str, name: str) -> Object | None:
+        return next((each for each in self.list(plural) if each["metadata"]["name"] == name), None)
+
+    def follow(self, plural: str, name: str, **_: Any) -> Iterator[Object | None]:
+        yield self.get(plural, name)
+
+
+READY = deployment(said("Ready", "True", "Ready", "1/1 pods serve"), deployed_by="digits-1/release/uid-of-digits-1")
+
+
+@pytest.mark.parametrize(("refusal", "notes"), [(404, []), (403, ["no modelgraphs; graphs are not followed"])])
+def test_a_run_is_followed_where_graphs_cannot_be_listed(refusal: int, notes: list[str]) -> None:
+    here = Here(refusal, pipelineruns=[ended("True", "1/1 stages succeeded")], modeldeployments=[READY])
+    told: list[str] = []
+    assert watch(here, "run/digits-1", Lines(told.append, lambda: NOW)) == 0  # type: ignore[arg-type]
+    assert told == [
+        "digits-1 Succeeded after 1m00s: 1/1 stages succeeded",
+        *notes,
+        "ModelDeployment digits Ready: 1/1 pods serve",
+    ]
+
+
+@pytest.mark.parametrize(("refusal", "words"), [(404, "there is no Pipeline, "), (403, "no modelgraphs")])
+def test_a_bare_name_is_found_where_graphs_cannot_be_listed(refusal: int, words: str) -> None:
+    here: Any = Here(refusal, modeldeployments=[READY])
+    assert find(here, "digits") == (DEPLOYMENTS, "digits")
+    with pytest.raises(CommandError, match=words):
+        find(here, "else")
+    with pytest.raises(CommandError, match="no modelgraphs"):
+        find(here, "graph/digits")
 
 
 def test_annotation_is_the_one_that_the_operator_writes() -> None:
