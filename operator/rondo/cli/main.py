@@ -5,6 +5,7 @@ Heavy imports stand inside the commands that need them: `--help` answers at once
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -120,6 +121,9 @@ def version() -> None:
 
 def run() -> None:
     """Run the command and end the process with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the encoding of a terminal or a pipe does not have is no reason to end; standard error is so by itself.
+        sys.stdout.reconfigure(errors="replace")
     name = "kubectl rondo" if Path(sys.argv[0]).name.startswith("kubectl") else "rondo"
     try:
         app(prog_name=name)

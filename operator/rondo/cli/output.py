@@ -20,16 +20,32 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
-def written(value: Any, output: Output) -> str:
-    """Write a value of JSON; for people as JSON too, but text as it is."""
+def written(value: Any, output: Output, encoding: str = "utf-8") -> str:
+    """Write a value of JSON; for people as JSON too, but text as it is.
+
+    Args:
+        value: The value.
+        output: As what.
+        encoding: What the text will be encoded in; what it does not have is escaped.
+    """
     match output:
         case Output.TABLE if isinstance(value, str):
             return value
         case Output.TABLE | Output.JSON:
-            return json.dumps(value, indent=2, ensure_ascii=False)
+            text = json.dumps(value, indent=2, ensure_ascii=False)
+            return text if _has(encoding, text) else json.dumps(value, indent=2)
         case Output.YAML:
             import yaml  # noqa: PLC0415 (the command starts without it)
 
-            return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip()
+            text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+            return (text if _has(encoding, text) else str(yaml.safe_dump(value, sort_keys=False))).rstrip()
         case _:
             assert_never(output)
+
+
+def _has(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

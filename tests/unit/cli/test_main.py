@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -109,6 +113,59 @@ def test_watch_of_a_cluster_that_does_not_answer(tmp_path: Path, server: str) ->
     assert done.stderr.count("\n") == 1
     other = rondo("watch", "--context", "d", KUBECONFIG=str(file))
     assert (other.returncode, "Expected object with name d" in other.stderr) == (2, True)
+
+
+@contextlib.contextmanager
+def answering(body: str) -> Iterator[str]:
+    """A server that answers everything with a body of JSON; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("encoding", "out"), [("utf-8", "中…"), ("latin-1", "??"), ("ascii", None)])
+def test_an_answer_in_an_encoding_that_does_not_have_it(encoding: str, out: str | None) -> None:
+    with answering('"中…"') as url:
+        done = rondo("graph", "test", "g", "-f", "-", "--url", url, stdin="{}", PYTHONIOENCODING=encoding)
+        told = rondo("graph", "test", "g", "-f-", "-ojson", "--url", url, stdin="{}", PYTHONIOENCODING=encoding)
+    assert (done.returncode, told.returncode) == (0, 0)
+    assert out is None or done.stdout == f"{out}\n"
+    assert json.loads(told.stdout)["answer"] == "中…"
+
+
+def test_half_a_character() -> None:
+    with answering(r'"x\ud83d"') as url:
+        done = rondo("graph", "test", "g", "-f", "-", "--url", url, stdin="{}")
+    assert (done.returncode, done.stdout) == (0, "x?\n")
+
+
+@pytest.mark.parametrize("header", ["x y: a", "x: 中", "x: a\ny: b"])
+def test_a_header_that_is_none_is_told(header: str) -> None:
+    done = rondo("graph", "test", "g", "-f", "-", "--url", "http://127.0.0.1:1/", "-H", header, stdin="{}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rondo: -H ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_kubeconfig_that_is_no_yaml_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("a: [1")
+    done = rondo("graph", "g", KUBECONFIG=str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"rondo: kubeconfig: {file} is none: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_kubectl_plugin_calls_itself_so(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ address. The answer goes to standard output and everything else to standard erro
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,9 @@ _LONGEST: Final = 120.0
 _MARGIN: Final = 5.0
 _TAKEN: Final = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
 """Headers that do not come through the API server, or would break the request."""
+
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+"""What HTTP can have as a header (RFC 9110, 5.1 and 5.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +119,10 @@ def parse_headers(given: Sequence[str]) -> dict[str, str]:
     """
     found = {}
     for text in given:
-        name, colon, value = text.partition(":")
-        if not colon or not name.strip():
-            raise CommandError(f"-H {text!r} is no header; write NAME:VALUE")
-        found[name.strip().lower()] = value.strip()
+        name, _, value = text.partition(":")
+        if not _HEADER.fullmatch(text):
+            raise CommandError(f"-H {text!r} is no header; write NAME:VALUE in one line and in Latin-1")
+        found[name.lower()] = value.strip()
     return found
 
 
@@ -212,12 +216,12 @@ def show(told: Told, console: Console, *, answers: bool) -> None:
     console.print(draw([tree], fancy=can_draw(console), whole=True))
 
 
-def written_out(told: Told, output: Output) -> str:
+def written_out(told: Told, output: Output, encoding: str = "utf-8") -> str:
     """Write what goes to standard output: for people the answer, for programs the steps with it."""
     if output is Output.TABLE:
-        return written(told.answer, output)
+        return written(told.answer, output, encoding)
     whole = {"status": told.status, "revision": told.revision or None, "answer": told.answer}
-    return written({**whole, "steps": list(told.steps)}, output)
+    return written({**whole, "steps": list(told.steps)}, output, encoding)
 
 
 def code_of(told: Told) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,5 +111,5 @@ def try_out(
         came = ask.ask_cluster(connected, name, request, told)
     if output is Output.TABLE:
         ask.show(came, told, answers=answers)
-    typer.echo(ask.written_out(came, output))
+    typer.echo(ask.written_out(came, output, sys.stdout.encoding))
     raise typer.Exit(ask.code_of(came))

@@ -44,7 +44,7 @@ def show(cluster: Cluster, name: str, console: Console, *, output: Output, once:
     if output is Output.TABLE:
         console.print(draw(view, console))
     else:
-        console.out(written(as_json(view), output), highlight=False)
+        console.out(written(as_json(view), output, console.encoding), highlight=False)
 
 
 def watch(cluster: Cluster, name: str, console: Console) -> None:

@@ -159,9 +159,13 @@ def test_request_file(tmp_path: Path) -> None:
 
 def test_headers() -> None:
     assert ask.parse_headers(["X-User: a:b", "x-empty:"]) == {"x-user": "a:b", "x-empty": ""}
-    for bad in ("x-user", ": a"):
-        with pytest.raises(CommandError, match="is no header; write NAME:VALUE"):
-            ask.parse_headers([bad])
+    assert ask.parse_headers(["x: ü"]) == {"x": "ü"}, "HTTP has Latin-1"
+
+
+@pytest.mark.parametrize("bad", ["x-user", ": a", "x y: a", "ü: a", "x\n: a", "x: a\r\ny: b", "x: 中", "x: \udcff"])
+def test_what_is_no_header(bad: str) -> None:
+    with pytest.raises(CommandError, match="is no header; write NAME:VALUE"):
+        ask.parse_headers([bad])
 
 
 def test_an_address_that_does_not_answer() -> None:
