@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rondo.api.base import ATOMIC_LIST, SET, Duration, Model, StatusModel, named_list, rule, rules
+from rondo.api.modelruntime import Protocol
 
 
 class ReleaseStrategy(StrEnum):
@@ -148,6 +149,10 @@ class PinnedMember(StatusModel):
 
     name: Annotated[str, Field(description="Name of the ModelDeployment.")]
     revision: Annotated[str, Field(description="Hash of its revision; NAME-HASH is the Service that is asked.")]
+    protocol: Annotated[Protocol | None, Field(description="What the revision speaks.")] = None
+    uid: Annotated[
+        str, Field(description="Uid of the ModelDeployment: one that is made again has other revisions.")
+    ] = ""
 
 
 class ReleaseVersion(StatusModel):

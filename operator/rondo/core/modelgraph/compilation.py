@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from rondo.api.modelgraph import Auth, Node, OnError, SecretValue, TargetKind, Transport
 from rondo.api.modelgraph import Mapping as BodyMapping
+from rondo.api.release import PinnedMember
+from rondo.core.deployment.revision import name_of
 from rondo.core.durations import parse_duration
 from rondo.core.modelgraph.judge import Accepted
 from rondo.core.modelgraph.members import Member
@@ -24,15 +26,15 @@ REVISION_LENGTH: Final = 12
 Json = dict[str, Any]
 
 
-def compile_graph(graph: Accepted, port: int | None, pins: Mapping[str, str] | None = None) -> Json:
+def compile_graph(graph: Accepted, port: int | None, pins: Iterable[PinnedMember] = ()) -> Json:
     """Write a graph's part of the plan.
 
     Args:
         graph: The graph.
         port: Where it answers; None if only other graphs ask it.
-        pins: Hosts to ask instead of ModelDeployments, by their names.
+        pins: Revisions to ask instead of ModelDeployments as they are.
     """
-    spec, graph = graph.spec, _pinned(graph, pins or {})
+    spec, graph = graph.spec, _pinned(graph, {member.name: member for member in pins})
     written = {
         "name": graph.name,
         "protocol": spec.protocol.value,
@@ -45,14 +47,16 @@ def compile_graph(graph: Accepted, port: int | None, pins: Mapping[str, str] | N
     return with_port(written, port)
 
 
-def _pinned(graph: Accepted, pins: Mapping[str, str]) -> Accepted:
-    """Give a graph whose ModelDeployments are asked at other hosts: revisions of theirs have Services of their own."""
+def _pinned(graph: Accepted, pins: Mapping[str, PinnedMember]) -> Accepted:
+    """Give a graph that asks revisions: they have Services of their own, and each speaks what it was made to speak."""
     members = dict(graph.members)
     for node, member in graph.members.items():
         target = graph.topology.nodes[node].target
         name = target.name if target is not None and target.kind is TargetKind.MODEL_DEPLOYMENT else None
         if name is not None and name in pins:
-            members[node] = replace(member, url=member.url.replace(f"http://{name}.", f"http://{pins[name]}.", 1))
+            pin = pins[name]
+            url = member.url.replace(f"http://{name}.", f"http://{name_of(name, pin.revision)}.", 1)
+            members[node] = replace(member, url=url, protocol=pin.protocol or member.protocol)
     return replace(graph, members=members)
 
 

@@ -12,13 +12,15 @@ from typing import Final
 
 from rondo.api.modelgraph import ModelGraphSpec, Target, TargetKind
 from rondo.api.modelruntime import Protocol
+from rondo.api.release import PinnedMember
 from rondo.core.deployment.render import url as url_of
 from rondo.core.modelgraph import validation
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.health import Health, health_of
-from rondo.core.modelgraph.members import Member, Missing, absent, find_server
+from rondo.core.modelgraph.members import Member, Missing, absent, find_server, no_adapter
 from rondo.core.modelgraph.surroundings import Surroundings, targets_of
 from rondo.core.modelgraph.topology import Topology
+from rondo.core.modelgraph.versions import answering
 from rondo.core.plan import Object
 from rondo.core.problems import Problem, summarize
 from rondo.core.recent import Recent
@@ -78,6 +80,9 @@ class Accepted:
 
 
 Judgement = Refused | Accepted
+Pins = Mapping[str, tuple[PinnedMember, ...]]
+"""Revisions that are asked, by the names of their ModelDeployments."""
+
 _Static = tuple[Topology | None, tuple[Problem, ...]]
 
 _CHECKED: Final[Recent[_Static]] = Recent(1024)
@@ -110,10 +115,11 @@ class Judge:
         circle = self._circle(name)
         if circle:
             return Refused(Reason.INVALID_SPEC, f"graphs ask one another in a circle: {' -> '.join(circle)}")
+        pins = answering(graph) if topology.spec.release is not None else {}
         members: dict[str, Member] = {}
         missing: list[tuple[Problem, Missing]] = []
         for node, target in _targets(topology):
-            found = self._find(target, topology.spec.protocol)
+            found = self._find(target, topology.spec.protocol, pins)
             wrong = found if isinstance(found, Missing) else _no_adapter(topology.spec.protocol, found)
             if isinstance(wrong, Missing):
                 field_ = f".{wrong.field}" if wrong.field else ""
@@ -139,10 +145,11 @@ class Judge:
                     ways.append([*way, to])
         return []
 
-    def _find(self, target: Target, spoken: Protocol) -> Member | Missing:
-        if not _is_graph(target):
-            return find_server(target, spoken, self.around)
+    def _find(self, target: Target, spoken: Protocol, pins: Pins) -> Member | Missing:
         name = target.name or ""
+        if not _is_graph(target):
+            asked = pins.get(name, ()) if target.kind is TargetKind.MODEL_DEPLOYMENT else ()
+            return find_server(target, spoken, self.around, asked)
         graph = self.around.get(MODEL_GRAPH, name)
         if graph is None:
             return absent(TargetKind.MODEL_GRAPH, name, self.around)
@@ -186,10 +193,8 @@ def _is_graph(target: Target) -> bool:
 
 def _no_adapter(spoken: Protocol, member: Member) -> Missing | None:
     """Say that the graph and a target cannot understand each other, if so."""
-    if member.protocol in {spoken, None} or Protocol.JSON not in {spoken, member.protocol}:
-        return None
-    words = f"the graph speaks {spoken} and the target {member.protocol}: JSON is adapted to nothing"
-    return Missing(Reason.INVALID_SPEC, words, "")
+    words = no_adapter(spoken, member.protocol)
+    return Missing(Reason.INVALID_SPEC, words, "") if words else None
 
 
 def _refuse(missing: list[tuple[Problem, Missing]]) -> Refused:

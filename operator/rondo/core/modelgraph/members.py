@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rondo.api.modelgraph import Target, TargetKind
 from rondo.api.modelruntime import Protocol
+from rondo.api.release import PinnedMember
 from rondo.core import conditions
 from rondo.core.deployment.render import url as url_of
 from rondo.core.modelgraph.finding import Reason
@@ -52,13 +53,16 @@ class Missing:
     field: str = "name"
 
 
-def find_server(target: Target, spoken: Protocol, around: Surroundings) -> Member | Missing:
+def find_server(
+    target: Target, spoken: Protocol, around: Surroundings, pins: Sequence[PinnedMember] = ()
+) -> Member | Missing:
     """Find a target that is no graph.
 
     Args:
         target: As the graph says.
         spoken: What the graph speaks.
         around: What there is.
+        pins: The revisions of a ModelDeployment that are asked, the served one first; none if it is asked as it is.
     """
     if target.url is not None:
         speaks = target.protocol or spoken
@@ -69,7 +73,14 @@ def find_server(target: Target, spoken: Protocol, around: Surroundings) -> Membe
         return absent(target.kind, name, around)
     if target.kind is TargetKind.SERVICE:
         return _service(target, found, spoken, around)
-    return _deployment(target, found, around)
+    return _deployment(target, found, around, pins)
+
+
+def no_adapter(spoken: Protocol, speaks: Protocol | None) -> str:
+    """Say that a graph and a target cannot understand each other; empty if they can, or that is not known."""
+    if speaks in {spoken, None} or Protocol.JSON not in {spoken, speaks}:
+        return ""
+    return f"the graph speaks {spoken} and the target {speaks}: JSON is adapted to nothing"
 
 
 def absent(kind: TargetKind, name: str, around: Surroundings) -> Missing:
@@ -78,22 +89,53 @@ def absent(kind: TargetKind, name: str, around: Surroundings) -> Missing:
     return Missing(Reason.TARGET_NOT_FOUND, f"there is no {kind} {name}{hint}")
 
 
-def _deployment(target: Target, found: Object, around: Surroundings) -> Member | Missing:
+def why_silent(deployment: Object, revision: str) -> tuple[str, str] | None:
+    """Say, as reason and words, why no pod of a revision answers at its Service; None if one does.
+
+    Args:
+        deployment: The ModelDeployment; empty if it is not there.
+        revision: Hash of the revision.
+    """
+    kept = next((k for k in deployment.get("status", {}).get("kept", ()) if k.get("hash") == revision), None)
+    if kept is None:
+        return Reason.NO_ENDPOINTS, "it has no Service yet"
+    if kept.get("ready", 0) > 0:
+        return None
+    return kept.get("reason") or Reason.NO_ENDPOINTS, kept.get("message") or "no pod of it answers yet"
+
+
+def _deployment(target: Target, found: Object, around: Surroundings, pins: Sequence[PinnedMember]) -> Member | Missing:
     name: str = found["metadata"]["name"]
-    speaks = _protocol_of(found, around)
+    speaks = next((pin.protocol for pin in pins), None) or _protocol_of(found, around)
     if speaks is None:
         words = f"what ModelDeployment {name} speaks is not known yet: it has no revision, and its runtime is not there"
         return Missing(Reason.TARGET_NOT_ACCEPTED, words)
-    status: Mapping[str, Any] = found.get("status", {})
-    said = status.get("conditions", ())
-    available, ready = conditions.find(said, "Available") or {}, conditions.find(said, "Ready") or {}
     url, model = url_of(found), target.model or name
-    if available.get("status") == "True":
+    down = _why_pins_silent(found, pins) if pins else _why_unavailable(found)
+    if down is None:
         return Member(ready=True, reason=Reason.ANSWERS, url=url, protocol=speaks, model=model)
+    reason, words = down
+    message = f"{Ref(MODEL_DEPLOYMENT, around.namespace, name)}{words}"
+    return Member(ready=False, reason=reason, message=message, url=url, protocol=speaks, model=model)
+
+
+def _why_unavailable(deployment: Object) -> tuple[str, str] | None:
+    """Say, as reason and words, why a ModelDeployment does not answer; None if it does."""
+    said: Sequence[Mapping[str, Any]] = deployment.get("status", {}).get("conditions", ())
+    available, ready = conditions.find(said, "Available") or {}, conditions.find(said, "Ready") or {}
+    if available.get("status") == "True":
+        return None
     told = ready if ready.get("status") == "False" else available
-    words = f"{Ref(MODEL_DEPLOYMENT, around.namespace, name)}: {told.get('message') or 'not observed yet'}"
-    reason: str = told.get("reason", Reason.NOT_OBSERVED)
-    return Member(ready=False, reason=reason, message=words, url=url, protocol=speaks, model=model)
+    return told.get("reason", Reason.NOT_OBSERVED), f": {told.get('message') or 'not observed yet'}"
+
+
+def _why_pins_silent(deployment: Object, pins: Sequence[PinnedMember]) -> tuple[str, str] | None:
+    """Say the same of revisions that are asked by name, whatever is rolled out meanwhile."""
+    for pin in pins:
+        down = why_silent(deployment, pin.revision)
+        if down is not None:
+            return down[0], f", revision {pin.revision}: {down[1]}"
+    return None
 
 
 def _protocol_of(deployment: Object, around: Surroundings) -> Protocol | None:

@@ -11,12 +11,11 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rondo.api.release import Release, ReleaseState, ReleaseStatus, ReleaseStrategy, ReleaseVersion
-from rondo.core.deployment.revision import name_of
+from rondo.api.release import Release, ReleaseStatus, ReleaseStrategy, ReleaseVersion
 from rondo.core.modelgraph.compilation import compile_graph, with_revision
 from rondo.core.modelgraph.judge import Accepted
 from rondo.core.modelgraph.release import epoch_of
-from rondo.core.modelgraph.versions import spec_hash
+from rondo.core.modelgraph.versions import is_divided, spec_hash
 
 OLD: Final = "old"
 NEW: Final = "new"
@@ -77,12 +76,6 @@ def graph_of(part: str) -> str:
     return part.partition(".")[0]
 
 
-def is_divided(status: ReleaseStatus) -> bool:
-    """Tell whether a candidate gets requests."""
-    routed = status.state in {ReleaseState.PROGRESSING, ReleaseState.PAUSED}
-    return routed and status.candidate is not None and status.served is not None
-
-
 def find_version(
     version: ReleaseVersion, accepted: Accepted, shelves: Iterable[Shelf], present: Container[str]
 ) -> Entry | None:
@@ -95,8 +88,7 @@ def find_version(
         present: Names of the graphs that there are.
     """
     if spec_hash(accepted.spec) == version.spec:
-        pins = {member.name: name_of(member.name, member.revision) for member in version.members}
-        return compile_graph(accepted, None, pins)
+        return compile_graph(accepted, None, version.members)
     found = (shelf.find(accepted.name, version.hash, present) for shelf in shelves)
     return next((entry for entry in found if entry is not None), None)
 

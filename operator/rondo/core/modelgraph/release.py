@@ -130,7 +130,7 @@ def _follow(step: _Step) -> ReleaseStatus:
         return _go_on(step, status.candidate)
     if status.served is not None and wanted.hash == status.served.hash:
         return _revert(step)
-    if status.candidate is None and status.rejected == rejection(wanted, step.sight.policy):
+    if status.candidate is None and status.rejected == rejection(wanted.hash, step.sight.policy):
         return _rest(step)
     return _begin(step)
 
@@ -146,9 +146,9 @@ def wake_at(status: ReleaseStatus | None, policy: Release, now: datetime) -> dat
     return min((time for time in times if time > now), default=None)
 
 
-def rejection(wanted: Wanted, policy: Release) -> str:
-    """Give the hash under which a version that was rolled back is remembered."""
-    return digest([wanted.hash, policy_hash(policy)])
+def rejection(version: str, policy: Release) -> str:
+    """Give the hash under which a version that was rolled back is remembered, from its own."""
+    return digest([version, policy_hash(policy)])
 
 
 def epoch_of(status: ReleaseStatus) -> str:
@@ -290,7 +290,6 @@ def _promote(step: _Step, candidate: ReleaseVersion) -> ReleaseStatus:
 def _roll_back(step: _Step, reason: Reason, message: str) -> ReleaseStatus:
     candidate = step.status.candidate
     assert candidate is not None  # noqa: S101 - only a release that goes on is rolled back
-    wanted = Wanted(candidate.spec, {member.name: member.revision for member in candidate.members})
     return _leave(
         step,
         [candidate],
@@ -299,7 +298,7 @@ def _roll_back(step: _Step, reason: Reason, message: str) -> ReleaseStatus:
         message=message,
         since=timestamp(step.now),
         candidate=None,
-        rejected=rejection(wanted, step.sight.policy),
+        rejected=rejection(candidate.hash, step.sight.policy),
     )
 
 

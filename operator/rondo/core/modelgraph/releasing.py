@@ -13,12 +13,13 @@ from rondo.core.deployment.finding import Finding
 from rondo.core.durations import format_duration, parse_duration, parse_time
 from rondo.core.modelgraph import checks
 from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.members import no_adapter, why_silent
 from rondo.core.modelgraph.numbers import Comparison, add_up
-from rondo.core.modelgraph.parts import Parts, Shelf, build_parts, find_version, is_divided, refused_in
+from rondo.core.modelgraph.parts import Parts, Shelf, build_parts, find_version, refused_in
 from rondo.core.modelgraph.release import Reason, Sight, advance, epoch_of, wake_at
 from rondo.core.modelgraph.serving import Serving, see_serving
 from rondo.core.modelgraph.snapshot import GraphSnapshot
-from rondo.core.modelgraph.versions import Wanted, find_wanted
+from rondo.core.modelgraph.versions import Wanted, find_wanted, is_divided
 from rondo.core.plan import EventDraft, EventType, GetLive, Ref
 from rondo.core.resources import CONFIG_MAP, MODEL_DEPLOYMENT
 from rondo.core.router.document import read
@@ -129,8 +130,8 @@ def _see(
     lacking = checks.what_lacks(release, seen) if divided else ""
     return Sight(
         policy=release,
-        wanted=find_wanted(graph, snapshot.around, status),
-        unready="" if status is None else _why_unready(snapshot, status.candidate),
+        wanted=find_wanted(graph.spec, snapshot.around, status),
+        unready="" if status is None else _why_unready(snapshot, graph, status.candidate),
         arrived=parts is not None and serving.finding is None,
         refused=refused_in(parts, snapshot.router.document.refused) if parts is not None and divided else "",
         lost=lost,
@@ -139,19 +140,17 @@ def _see(
     )
 
 
-def _why_unready(snapshot: GraphSnapshot, version: ReleaseVersion | None) -> str:
-    """Say which revisions of a version have no pod that answers at their Services; empty if all have."""
+def _why_unready(snapshot: GraphSnapshot, graph: Accepted, version: ReleaseVersion | None) -> str:
+    """Say which revisions of a version cannot be asked, or have no pod that answers; empty if there is none."""
     members = () if version is None else version.members
-    return "; ".join(words for m in members if (words := _why_member(snapshot, m.name, m.revision)))
+    return "; ".join(words for member in members if (words := _why_member(snapshot, graph, member)))
 
 
-def _why_member(snapshot: GraphSnapshot, name: str, revision: str) -> str:
-    deployment = snapshot.around.get(MODEL_DEPLOYMENT, name) or {}
-    kept = next((k for k in deployment.get("status", {}).get("kept", ()) if k.get("hash") == revision), None)
-    if kept is not None and kept.get("ready", 0) > 0:
-        return ""
-    why = "it has no Service yet" if kept is None else kept.get("message") or "no pod of it answers yet"
-    return f"ModelDeployment {name}, revision {revision}: {why}"
+def _why_member(snapshot: GraphSnapshot, graph: Accepted, member: PinnedMember) -> str:
+    why = no_adapter(graph.spec.protocol, member.protocol)
+    down = None if why else why_silent(snapshot.around.get(MODEL_DEPLOYMENT, member.name) or {}, member.revision)
+    why = why if down is None else down[1]
+    return f"ModelDeployment {member.name}, revision {member.revision}: {why}" if why else ""
 
 
 def _is_lost(
@@ -175,10 +174,12 @@ def _is_lost(
 
 
 def _is_gone(snapshot: GraphSnapshot, member: PinnedMember) -> bool:
-    """Tell whether a ModelDeployment has no such revision any more, as one has that was deleted and made again."""
-    deployment = snapshot.around.get(MODEL_DEPLOYMENT, member.name) or {}
-    known = {revision.get("hash") for revision in deployment.get("status", {}).get("revisions", ())}
-    return bool(known) and member.revision not in known
+    """Tell whether a ModelDeployment was deleted and made again: nothing of the former one is there any more.
+
+    That one of its revisions is not listed proves nothing, for its pods may answer all the same.
+    """
+    deployment = snapshot.around.get(MODEL_DEPLOYMENT, member.name)
+    return deployment is not None and member.uid not in {"", deployment["metadata"]["uid"]}
 
 
 def _other_protocol(

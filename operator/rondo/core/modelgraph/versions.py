@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from rondo.api.modelgraph import ModelGraphSpec, TargetKind
-from rondo.api.release import PinnedMember, Release, ReleaseStatus, ReleaseVersion
+from rondo.api.modelruntime import Protocol
+from rondo.api.release import (
+    PinnedMember,
+    Release,
+    ReleaseState,
+    ReleaseStatus,
+    ReleaseStrategy,
+    ReleaseVersion,
+)
 from rondo.core import conditions
 from rondo.core.deployment.canonical import digest
 from rondo.core.deployment.revision import name_of
-from rondo.core.modelgraph.judge import Accepted
 from rondo.core.modelgraph.surroundings import Surroundings
 from rondo.core.plan import Object
 from rondo.core.resources import MODEL_DEPLOYMENT
@@ -29,21 +36,22 @@ class Wanted:
         spec: Hash of the spec alone.
         members: The revision of each ModelDeployment, by name.
         unsettled: Why the members are not known yet, or are about to change; empty if they are.
+        assumed: Some member offers no revision now, so the one that was asked so far stands for it.
     """
 
     spec: str
-    members: Mapping[str, str]
+    members: tuple[PinnedMember, ...]
     unsettled: str = ""
+    assumed: bool = False
 
     @property
     def hash(self) -> str:
         """Hash of spec and revisions together."""
-        return digest([self.spec, sorted(self.members.items())])
+        return digest([self.spec, [(member.name, member.revision) for member in self.members]])
 
     def version(self, number: int) -> ReleaseVersion:
         """Give it as a release of a number."""
-        members = [PinnedMember(name=name, revision=self.members[name]) for name in sorted(self.members)]
-        return ReleaseVersion(number=number, hash=self.hash, spec=self.spec, members=members)
+        return ReleaseVersion(number=number, hash=self.hash, spec=self.spec, members=list(self.members))
 
 
 def spec_hash(spec: ModelGraphSpec) -> str:
@@ -59,33 +67,58 @@ def policy_hash(release: Release) -> str:
     return digest(release.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"decision"}))
 
 
-def find_wanted(graph: Accepted, around: Surroundings, before: ReleaseStatus | None) -> Wanted:
+def find_wanted(spec: ModelGraphSpec, around: Surroundings, before: ReleaseStatus | None) -> Wanted:
     """Tell which version a graph and its targets ask for.
 
     A ModelDeployment that rolls out another revision offers the one that was asked so far, until it has.
 
     Args:
-        graph: The graph.
+        spec: The spec of the graph.
         around: Its targets.
         before: Its newest release.
     """
     known = _known(before)
-    members: dict[str, str] = {}
+    members: list[PinnedMember] = []
     unsettled: list[str] = []
-    for name in sorted(deployments_of(graph.spec)):
-        offered, moving = _offered(around.get(MODEL_DEPLOYMENT, name) or {}, known.get(name, ""))
-        revision = offered or known.get(name, "")
-        if revision:
-            members[name] = revision
-        if moving or not revision:
+    assumed = False
+    for name in sorted(deployments_of(spec)):
+        offered, moving = _offered(around.get(MODEL_DEPLOYMENT, name) or {}, name, known.get(name))
+        member = offered or known.get(name)
+        assumed = assumed or offered is None
+        if member is not None:
+            members.append(member)
+        if moving or member is None:
             unsettled.append(f"ModelDeployment {name} {moving or 'has no revision that is rolled out'}")
-    return Wanted(spec_hash(graph.spec), members, "; ".join(unsettled))
+    return Wanted(spec_hash(spec), tuple(members), "; ".join(unsettled), assumed)
 
 
 def deployments_of(spec: ModelGraphSpec) -> frozenset[str]:
     """Give the ModelDeployments among the targets of a graph."""
     targets = (node.target for node in spec.nodes if node.target is not None)
     return frozenset(t.name for t in targets if t.name is not None and t.kind is TargetKind.MODEL_DEPLOYMENT)
+
+
+def is_divided(status: ReleaseStatus) -> bool:
+    """Tell whether a candidate gets requests."""
+    routed = status.state in {ReleaseState.PROGRESSING, ReleaseState.PAUSED}
+    return routed and status.candidate is not None and status.served is not None
+
+
+def answering(graph: Object) -> Mapping[str, tuple[PinnedMember, ...]]:
+    """Give the revisions of ModelDeployments by which a graph that makes releases answers, by their names.
+
+    What a Shadow shows requests to answers nobody.
+    """
+    said = graph.get("status", {}).get("release")
+    if not said:
+        return {}
+    status = ReleaseStatus.model_validate(said)
+    divided = is_divided(status) and status.strategy is ReleaseStrategy.CANARY
+    found: dict[str, tuple[PinnedMember, ...]] = {}
+    for version in (status.served, status.candidate if divided else None):
+        for member in () if version is None else version.members:
+            found[member.name] = (*found.get(member.name, ()), member)
+    return found
 
 
 def pins_of(release: ReleaseStatus | None) -> Iterator[str]:
@@ -110,24 +143,32 @@ def pinned_in(graph: Object) -> frozenset[str]:
     return frozenset([*(name_of(m["name"], m["revision"]) for m in members), *release.get("leaving", ())])
 
 
-def _known(before: ReleaseStatus | None) -> Mapping[str, str]:
+def _known(before: ReleaseStatus | None) -> Mapping[str, PinnedMember]:
     if before is None:
         return {}
     versions = [version for version in (before.served, before.candidate) if version is not None]
-    return {member.name: member.revision for version in versions for member in version.members}
+    return {member.name: member for version in versions for member in version.members}
 
 
-def _offered(deployment: Object, known: str) -> tuple[str, str]:
+def _offered(deployment: Object, name: str, known: PinnedMember | None) -> tuple[PinnedMember | None, str]:
     """Give the revision that a ModelDeployment has rolled out, and what it does if it is about to have another."""
     status: Mapping[str, Any] = deployment.get("status", {})
     if status.get("observedGeneration") != deployment.get("metadata", {}).get("generation"):
-        return "", "is not observed yet"
-    revision: str = status.get("revision") or ""
-    if revision and revision == known:
-        return revision, ""
+        return None, "is not observed yet"
+    member = _member(deployment, name) if status.get("revision") else None
+    if member is not None and known is not None and member.revision == known.revision:
+        return member, ""
     ready = conditions.find(status.get("conditions", ()), "Ready") or {}
     if ready.get("status") == "True":
-        return revision, ""
+        return member, ""
     if conditions.find(status.get("conditions", ()), "Stalled") is not None:
-        return "", ""
-    return "", f"is not rolled out: {ready.get('message') or 'not observed yet'}"
+        return None, ""
+    return None, f"is not rolled out: {ready.get('message') or 'not observed yet'}"
+
+
+def _member(deployment: Object, name: str) -> PinnedMember:
+    """Pin the revision that a ModelDeployment tells; its protocol stands in the same status and so is that one's."""
+    status: Mapping[str, Any] = deployment["status"]
+    speaks = status.get("protocol")
+    protocol = Protocol(speaks) if speaks in set(Protocol) else None
+    return PinnedMember(name=name, revision=status["revision"], protocol=protocol, uid=deployment["metadata"]["uid"])

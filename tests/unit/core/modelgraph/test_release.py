@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 
-from rondo.api.release import Release, ReleaseStatus
+from rondo.api.release import PinnedMember, Release, ReleaseStatus
 from rondo.core.modelgraph.release import Sight, advance, epoch_of, wake_at
 from rondo.core.modelgraph.versions import Wanted, pins_of
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 HOLD = timedelta(minutes=10)
 STEPS = [{"weight": 10, "hold": "10m"}, {"weight": 50, "hold": "10m"}]
-ONE, TWO, THREE = Wanted("s1", {"a": "r1"}), Wanted("s2", {"a": "r1"}), Wanted("s1", {"a": "r2"})
+
+
+def wants(spec: str, revision: str) -> Wanted:
+    return Wanted(spec, (PinnedMember(name="a", revision=revision),))
+
+
+ONE, TWO, THREE = wants("s1", "r1"), wants("s2", "r1"), wants("s1", "r2")
 
 
 def policy(**fields: Any) -> Release:
@@ -73,7 +79,7 @@ def begin(story: Story, wanted: Wanted = TWO, release: Release | None = None) ->
 
 def test_the_first_version_waits_for_its_members_and_is_served_at_once() -> None:
     story = Story()
-    assert story.look(sight(Wanted("s1", {}, "a has no revision"))) == ""
+    assert story.look(sight(Wanted("s1", (), "a has no revision"))) == ""
     assert story.look(sight(ONE, unready="a has no pod")) == "1 Preparing 0/0 First"
     assert story.look(sight(ONE, unready="a has no pod"), after=timedelta(hours=9)) == "1 Preparing 0/0 First"
     assert story.look(sight(ONE)) == "1 Preparing 0/0 First"
@@ -224,7 +230,7 @@ def test_revisions_are_kept_until_all_routers_have_left_them(story: Story) -> No
 
 def test_another_spec_whose_member_is_not_there_yet_stops_what_it_replaces(story: Story) -> None:
     begin(story)
-    waiting = replace(Wanted("s3", {"a": "r1"}), unsettled="a is rolled out")
+    waiting = replace(wants("s3", "r1"), unsettled="a is rolled out")
     assert story.look(sight(waiting, failed="slow"), after=HOLD) == "2 Progressing 1/10 Progressing"
 
 

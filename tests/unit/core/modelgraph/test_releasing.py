@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
 from rondo.core.modelgraph.controller import observe_graph
 from rondo.core.modelgraph.numbers import FIRST_BUCKET, PER_DOUBLING
-from rondo.core.plan import EventType
-from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH
+from rondo.core.plan import EventType, Ref
+from rondo.core.resources import CONFIG_MAP, MODEL_DEPLOYMENT, MODEL_GRAPH
 from rondo.core.view import Key
 from tests.unit.core.modelgraph.builders import CREATED, NAMESPACE, A, Body, graph, target
 from tests.unit.core.modelgraph.world import World, decoded
@@ -82,7 +83,9 @@ def test_the_first_version_asks_revisions_by_name(world: World) -> None:
     assert list(parts(world)) == ["g"]
     assert world.says("g", "Ready") == "True/Ready"
     assert world.says("g", "Released") == "True/Promoted"
-    assert world.status("g")["release"]["served"]["members"] == [{"name": "a", "revision": "a1"}]
+    (member,) = world.status("g")["release"]["served"]["members"]
+    uid = world.objects[Ref(MODEL_DEPLOYMENT, NAMESPACE, "a")]["metadata"]["uid"]
+    assert member == {"name": "a", "revision": "a1", "protocol": "OpenAI", "uid": uid}
 
 
 def test_the_first_version_waits_for_the_services_of_its_revisions() -> None:
@@ -92,7 +95,7 @@ def test_the_first_version_waits_for_the_services_of_its_revisions() -> None:
     world.settle()
     assert world.says("g", "Ready") == "False/MemberNotReady"
     assert "ModelDeployment a, revision a1: it has no Service yet" in world.condition("g", "Ready")["message"]
-    assert world.status("g")["release"]["candidate"]["members"] == [{"name": "a", "revision": "a1"}]
+    assert [each["revision"] for each in world.status("g")["release"]["candidate"]["members"]] == ["a1"]
     assert world.get(CONFIG_MAP, "rondo-router") is None
 
 
@@ -309,11 +312,84 @@ def test_a_config_map_that_was_deleted_takes_the_old_version_with_it(world: Worl
 
 
 def test_a_member_that_was_deleted_and_made_again_has_nothing_to_go_back_to(world: World) -> None:
+    world.remove(MODEL_DEPLOYMENT, "a")
+    go_on(world, seconds=0)
+    assert hosts(world, "g") == ["http://a-a1.team.svc"]
     world.model("a", revision="other", kept={"other": 1})
     go_on(world, seconds=0)
     go_on(world, seconds=2)
     assert state(world).startswith("2 Promoted")
     assert hosts(world, "g") == ["http://a-other.team.svc"]
+
+
+def test_a_revision_that_is_not_listed_is_not_given_up(world: World) -> None:
+    edit(world)
+    world.model("a", revision="a1", kept={"a1": 1})
+    deployment = copy.deepcopy(world.objects[Ref(MODEL_DEPLOYMENT, NAMESPACE, "a")])
+    deployment["status"]["revisions"] = [{"name": "a-a0", "hash": "a0"}]
+    world.put(deployment)
+    go_on(world, seconds=1)
+    assert state(world) == "2 Progressing 1/10"
+    assert "g.old" in parts(world)
+
+
+def spoken(world: World, name: str) -> list[tuple[str, str]]:
+    """Give the host and the protocol of each target of a part of the plan."""
+    targets = (node["target"] for node in world.entry(name)["nodes"] if "target" in node)
+    return [(target["url"].removeprefix("http://").split(".")[0], target["protocol"]) for target in targets]
+
+
+def test_each_revision_is_asked_by_what_it_speaks(world: World) -> None:
+    world.model("a", revision="a2", protocol="KServeV1", ready=False, message="KeepingRevision", kept={"a1": 1})
+    go_on(world, seconds=0)
+    assert spoken(world, "g") == [("a-a1", "OpenAI")]
+    assert world.says("g", "Ready") == "True/Ready"
+    world.model("a", revision="a2", protocol="KServeV1", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    assert spoken(world, "g.old") == [("a-a1", "OpenAI")]
+    assert spoken(world, "g.new") == [("a-a2", "KServeV1")]
+    world.count("g", old=counted(), new=counted(errors=100))
+    go_on(world, seconds=0)
+    assert spoken(world, "g") == [("a-a1", "OpenAI")]
+
+
+def test_a_revision_that_speaks_what_the_graph_cannot_is_never_asked(world: World) -> None:
+    world.model("a", revision="a2", protocol="JSON", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=2)
+    assert world.says("g", "Ready") == "True/Ready"
+    assert world.says("g", "Released") == "Unknown/MemberNotReady"
+    assert "a, revision a2: the graph speaks OpenAI and the target JSON" in world.condition("g", "Released")["message"]
+    assert spoken(world, "g") == [("a-a1", "OpenAI")]
+
+
+def test_a_graph_is_as_ready_as_the_revisions_that_it_asks(world: World) -> None:
+    world.model("a", revision="a2", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    world.model("a", revision="a2", ready=False, kept={"a1": 1, "a2": 0})
+    go_on(world, seconds=0)
+    assert world.says("g", "MembersReady") == "False/NoEndpoints"
+    assert "a, revision a2: no pod of it answers yet" in world.condition("g", "Ready")["message"]
+    world.count("g", old=counted(), new=counted(errors=100))
+    go_on(world, seconds=0)
+    assert state(world) == "2 RolledBack 1/10"
+    assert world.says("g", "Ready") == "True/Ready"
+    world.model("a", revision="a2", kept={"a1": 0, "a2": 1})
+    go_on(world, seconds=0)
+    assert world.says("g", "Ready") == "False/NoEndpoints"
+    assert world.status("g")["readyNodes"] == "0/1"
+
+
+def test_a_shadow_that_does_not_answer_takes_no_answers(world: World) -> None:
+    edit(world, A, release={"strategy": "Shadow", "steps": [{"percent": 50, "hold": "10m"}]})
+    world.model("a", revision="a2", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    assert "g.new" in parts(world)
+    world.model("a", revision="a2", ready=False, kept={"a1": 1, "a2": 0})
+    go_on(world, seconds=0)
+    assert world.says("g", "Ready") == "True/Ready"
 
 
 def test_an_old_version_that_asks_a_graph_that_is_gone_is_given_up(world: World) -> None:
