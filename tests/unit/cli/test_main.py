@@ -67,12 +67,28 @@ def test_watch_without_a_cluster_says_what_to_set() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("graph", "test-graph"), ("graph", "-n", "team", "x"), ("graph", "show", "test"), ("graph", "x", "-w")],
+    [
+        ("graph", "test-graph"),
+        ("graph", "-n", "team", "x"),
+        ("graph", "-n", "test", "x"),
+        ("graph", "--namespace=team", "x"),
+        ("graph", "-n", "team", "show", "x"),
+        ("graph", "show", "test"),
+        ("graph", "x", "-w"),
+        ("graph", "-w", "x"),
+    ],
 )
 def test_graph_takes_a_name_or_a_command(arguments: tuple[str, ...]) -> None:
     done = rondo(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("rondo: no cluster: ")
+
+
+@pytest.mark.parametrize("before", [("-n", "team"), ("--namespace=team",), ("--context", "test"), ("-o", "json")])
+def test_options_may_stand_before_the_command(before: tuple[str, ...]) -> None:
+    done = rondo("graph", *before, "test", "x", "-f", "-", stdin="{")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("rondo: -: is no request: ")
 
 
 def test_graph_by_itself_says_what_it_takes() -> None:

@@ -39,8 +39,8 @@ PATHS: Final = {
 """Where a graph is asked, by its protocol."""
 
 _PORT: Final = 80
-_LONGEST: Final = 120.0
-"""Seconds that a graph may take of which the timeout is not known."""
+_LONGEST: Final = 3600.0
+"""Seconds that a graph may take of which the timeout is not known; who does not want to wait has Ctrl-C."""
 _MARGIN: Final = 5.0
 _TAKEN: Final = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
 """Headers that do not come through the API server, or would break the request."""

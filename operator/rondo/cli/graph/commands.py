@@ -15,12 +15,27 @@ from rondo.cli.output import Output
 
 
 class _ShowFirst(TyperGroup):
-    """Takes what is no command of its own for the name of a graph: `rondo graph NAME` is `rondo graph show NAME`."""
+    """Takes what is no command of its own for the name of a graph: `rondo graph NAME` is `rondo graph show NAME`.
+
+    Options may stand before the command, as they may with kubectl.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command in front where it was left out."""
-        known = {*self.commands, *self.get_help_option_names(ctx)}
-        return super().parse_args(ctx, ["show", *args] if args and args[0] not in known else args)
+        """Put the command in front: the first word that is neither an option nor its value, or `show`."""
+        if not args or args[0] in self.get_help_option_names(ctx):
+            return super().parse_args(ctx, args)
+        place = self._first_word(args)
+        if args[place : place + 1] and args[place] in self.commands:
+            return super().parse_args(ctx, [args[place], *args[:place], *args[place + 1 :]])
+        return super().parse_args(ctx, ["show", *args])
+
+    def _first_word(self, args: list[str]) -> int:
+        options = (param for command in self.commands.values() for param in command.params)
+        with_value = {name for option in options if not getattr(option, "is_flag", True) for name in option.opts}
+        place = 0
+        while place < len(args) and args[place].startswith("-"):
+            place += 2 if args[place] in with_value else 1
+        return place
 
 
 graph = typer.Typer(

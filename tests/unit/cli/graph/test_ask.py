@@ -168,6 +168,18 @@ def test_what_is_no_header(bad: str) -> None:
         ask.parse_headers([bad])
 
 
+def test_an_address_is_waited_for_as_long_as_any_graph_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def send(*_: Any, patience: float, **__: Any) -> Reply:
+        asked.append(patience)
+        return reply(200, TRACED, DEBUG)
+
+    monkeypatch.setattr(ask, "send", send)
+    ask.ask_url("http://127.0.0.1:1/", ask.Request(b"{}"))
+    assert asked == [3600]
+
+
 def test_an_address_that_does_not_answer() -> None:
     with pytest.raises(CommandError, match=r"http://127\.0\.0\.1:1/x does not answer: .*refused"):
         ask.ask_url("http://127.0.0.1:1/", ask.Request(b"{}", "/x"))
