@@ -87,7 +87,12 @@ impl Kept {
 
     /// It as expressions see it.
     pub fn seen(&self) -> Seen<'_> {
-        Seen { status: Some(self.status), headers: Some(&self.headers), body: self.body.json().ok(), ..Seen::default() }
+        Seen {
+            status: Some(self.status),
+            headers: Some(&self.headers),
+            body: Some(self.body.json()),
+            ..Seen::default()
+        }
     }
 }
 
@@ -188,7 +193,7 @@ impl Scope for Names<'_> {
                 method: Some(asked.method.as_str()),
                 path: Some(&asked.path),
                 headers: Some(&asked.headers),
-                body: asked.body.json().ok(),
+                body: Some(asked.body.json()),
             });
         }
         self.more.iter().find(|(known, _)| *known == name).map(|(_, seen)| *seen)
@@ -204,7 +209,7 @@ pub fn seen(answer: &Answer) -> Seen<'_> {
     Seen {
         status: Some(answer.status.as_u16()),
         headers: Some(&answer.headers),
-        body: answer.kept().and_then(|body| body.json().ok()),
+        body: answer.kept().map(Body::json),
         ..Seen::default()
     }
 }

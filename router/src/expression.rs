@@ -38,7 +38,8 @@ pub struct Seen<'a> {
     pub method: Option<&'a str>,
     pub path: Option<&'a str>,
     pub headers: Option<&'a HeaderMap>,
-    pub body: Option<&'a Value>,
+    /// The JSON, or why it cannot be read.
+    pub body: Option<Result<&'a Value, &'a str>>,
 }
 
 /// The top-level names of an expression.
@@ -191,7 +192,8 @@ fn message_of(used: &Used, seen: Seen<'_>, longest: &mut usize) -> Result<cel::V
         found.insert(key("headers"), map(pairs.collect()));
     }
     if wanted("body") {
-        let body = seen.body.ok_or_else(|| ExpressionError("the body is not JSON".to_owned()))?;
+        let unread = |words| ExpressionError(format!("the body is not JSON: {words}"));
+        let body = seen.body.unwrap_or(Err("it passes unread")).map_err(unread)?;
         let part = used.members.get("body").filter(|_| !used.whole);
         found.insert(key("body"), part_of(part, body, longest));
     }

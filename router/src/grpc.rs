@@ -1,11 +1,13 @@
 //! The Open Inference Protocol over gRPC: its messages, their frames, and codes of errors as statuses of HTTP.
 //!
 //! Inside of a graph a question is JSON, whoever asked it. A message becomes JSON when somebody reads it (`convert`,
-//! `contents`) and goes on as it came if nobody does. `service` is what clients ask.
+//! `json`, `contents`), and goes on as it came if nobody does. `wire` is what is looked at before. `service` is what clients ask.
 
 pub mod contents;
 pub mod convert;
+pub mod json;
 pub mod service;
+pub mod wire;
 
 use std::time::Duration;
 

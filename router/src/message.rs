@@ -12,8 +12,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde_json::Value;
 
 use crate::grpc::convert;
+use crate::room::{NoRoom, Room};
 use crate::telemetry::Opened;
 use crate::trail::StepId;
+
+/// For longer nobody is left alone, whatever he asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A body in memory: JSON, or a message of gRPC that becomes JSON when it is read. Clones share the bytes and what was
 /// parsed of them.
@@ -35,12 +39,41 @@ enum Form {
     Answer,
 }
 
-/// What was made of a body's bytes so far.
+/// What was made of a body's bytes so far, with the memory that it takes.
 #[derive(Debug, Default)]
 struct Read {
-    parsed: OnceLock<Result<Value, String>>,
+    parsed: OnceLock<Result<(Value, Room), Unread>>,
     /// The JSON of a message.
-    written: OnceLock<Bytes>,
+    written: OnceLock<Result<(Bytes, Room), Unread>>,
+}
+
+/// Why a body is not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    #[error("{words}")]
+    Wrong { words: String },
+    #[error("{words}")]
+    NoRoom { words: String, why: NoRoom },
+}
+
+impl From<String> for Unread {
+    fn from(words: String) -> Self {
+        Self::Wrong { words }
+    }
+}
+
+impl From<NoRoom> for Unread {
+    fn from(why: NoRoom) -> Self {
+        Self::NoRoom { words: why.to_string(), why }
+    }
+}
+
+impl Unread {
+    fn words(&self) -> &str {
+        match self {
+            Self::Wrong { words } | Self::NoRoom { words, .. } => words,
+        }
+    }
 }
 
 impl Body {
@@ -52,8 +85,9 @@ impl Body {
     /// A body of a JSON value.
     pub fn of(value: Value) -> Self {
         let bytes = Bytes::from(value.to_string());
-        let read = Read { parsed: OnceLock::from(Ok(value)), written: OnceLock::new() };
-        Self { bytes, form: Form::Json, read: Arc::new(read) }
+        // Where there is no memory to keep the value, it is read again by who needs it.
+        let parsed = Room::take(cost_of(&bytes)).map(|room| OnceLock::from(Ok((value, room)))).unwrap_or_default();
+        Self { bytes, form: Form::Json, read: Arc::new(Read { parsed, written: OnceLock::new() }) }
     }
 
     /// A body of a `ModelInferRequest`.
@@ -79,8 +113,11 @@ impl Body {
         if self.form == Form::Json {
             return Ok(&self.bytes);
         }
-        let value = self.json()?;
-        Ok(self.read.written.get_or_init(|| Bytes::from(value.to_string())))
+        let write = || match self.form {
+            Form::Json | Form::Question => convert::question_text(&self.bytes),
+            Form::Answer => convert::answer_text(&self.bytes),
+        };
+        self.read.written.get_or_init(write).as_ref().map(|(text, _)| text).map_err(Unread::words)
     }
 
     /// The JSON value, parsed at the first call.
@@ -89,11 +126,33 @@ impl Body {
     /// It is not JSON, nests too deeply, or is a message that has no form in JSON; the text says where.
     pub fn json(&self) -> Result<&Value, &str> {
         let parse = || match self.form {
-            Form::Json => serde_json::from_slice(&self.bytes).map_err(|error| error.to_string()),
+            Form::Json => parse(&self.bytes),
             Form::Question => convert::question_of(&self.bytes),
             Form::Answer => convert::answer_of(&self.bytes),
         };
-        self.read.parsed.get_or_init(parse).as_ref().map_err(String::as_str)
+        self.read.parsed.get_or_init(parse).as_ref().map(|(value, _)| value).map_err(Unread::words)
+    }
+
+    /// Why somebody who wanted to read it could not for want of memory, if that was so.
+    pub fn no_room(&self) -> Option<NoRoom> {
+        let of = |unread: &Unread| match unread {
+            Unread::NoRoom { why, .. } => Some(*why),
+            Unread::Wrong { .. } => None,
+        };
+        let parsed = self.read.parsed.get().and_then(|parsed| parsed.as_ref().err().and_then(of));
+        parsed.or_else(|| self.read.written.get().and_then(|written| written.as_ref().err().and_then(of)))
+    }
+
+    /// A copy of the bytes alone, to be kept for long: nothing that was made of them, and no larger buffer that they are in.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), form: self.form, read: Arc::default() }
+    }
+
+    /// The same bytes as if nobody had looked at them.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self { bytes: self.bytes.clone(), form: self.form, read: Arc::default() }
     }
 
     /// The question to a model as a message; of one that came as such only the address is changed.
@@ -117,6 +176,23 @@ impl Body {
             Form::Json | Form::Question => convert::answer(self.json()?, model, raw),
         }
     }
+}
+
+fn parse(bytes: &Bytes) -> Result<(Value, Room), Unread> {
+    let room = Room::take(cost_of(bytes))?;
+    Ok((serde_json::from_slice(bytes).map_err(|error| error.to_string())?, room))
+}
+
+/// About how much memory the value of a JSON text takes, from above: what is in lists and objects stands before or after
+/// a comma, and lists grow by doubling.
+fn cost_of(text: &[u8]) -> usize {
+    const OBJECT: usize = 400;
+    let (mut values, mut objects) = (1_usize, 0_usize);
+    for &byte in text {
+        values += usize::from(matches!(byte, b',' | b'['));
+        objects += usize::from(byte == b'{');
+    }
+    text.len() + values * size_of::<Value>() * 3 / 2 + objects * OBJECT
 }
 
 /// What a node is asked.
@@ -179,10 +255,11 @@ impl Answer {
         Some(Self { status: self.status, headers: self.headers.clone(), body })
     }
 
-    /// Seconds that the target asks to be left alone.
+    /// How long the target asks to be left alone, as far as that is believed.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = self.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
-        text.trim().parse().ok().map(Duration::from_secs)
+        let asked: Duration = text.trim().parse().ok().map(Duration::from_secs)?;
+        Some(asked.min(LONGEST_PAUSE))
     }
 }
 
@@ -427,5 +504,47 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}: {}", self.node, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use http::header::RETRY_AFTER;
+
+    #[test]
+    fn what_is_too_large_to_be_a_value_says_so_and_passes_all_the_same() {
+        let text = Bytes::from(format!("[{}1]", "1,".repeat(2 << 20)));
+        let body = Body::new(text.clone());
+        assert!(body.json().is_err_and(|words| words.starts_with("it is too large to be read")));
+        assert!(matches!(body.no_room(), Some(NoRoom::TooLarge { .. })));
+        assert_eq!(body.bytes(), Ok(&text));
+        let small = Body::new(Bytes::from_static(b"[1,"));
+        assert!(small.json().is_err());
+        assert_eq!(small.no_room(), None);
+    }
+
+    #[test]
+    fn a_copy_apart_has_the_bytes_only() {
+        let body = Body::of(serde_json::json!({"x": 1}));
+        for copy in [body.apart(), body.afresh()] {
+            assert_eq!((copy.received(), copy.read.parsed.get().is_some()), (body.received(), false));
+            assert_eq!(copy.json(), body.json());
+        }
+    }
+
+    #[test]
+    fn a_pause_is_never_longer_than_an_hour() {
+        for (asked, pause) in [
+            ("7", Some(Duration::from_secs(7))),
+            ("9223372036854775807", Some(LONGEST_PAUSE)),
+            ("18446744073709551616", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ] {
+            let mut answer = Answer::json(StatusCode::SERVICE_UNAVAILABLE, Value::Null);
+            answer.headers.insert(RETRY_AFTER, HeaderValue::from_static(asked));
+            assert_eq!(answer.retry_after(), pause, "{asked}");
+        }
     }
 }

@@ -27,6 +27,7 @@ use crate::metrics::OfGraphStatus;
 use crate::model;
 use crate::plan::Protocol;
 use crate::protocol::{Operation, Route, error_body, failure_body, openai, route};
+use crate::room::NoRoom;
 use crate::router::Router;
 use crate::trail::Trail;
 
@@ -169,10 +170,7 @@ async fn work(
     let debug = wire == Wire::Http && request.headers().contains_key(DEBUG);
     let answer = match read(graph, operation, wire, request, deadline).await {
         Err(refusal) => refusal,
-        Ok(asked) => {
-            let wire = asked.wire;
-            fit(graph, wire, run(served, index, tools, asked, deadline, debug).await)
-        }
+        Ok(asked) => run(served, index, tools, asked, deadline, debug).await,
     };
     let status = answer.status;
     let mut answer = sent(wire, answer, deadline);
@@ -192,7 +190,7 @@ fn fit(graph: &Graph, wire: Wire, answer: Answer) -> Answer {
         Ok(body) => Answer { body: AnswerBody::Full(body), ..answer },
         Err(words) => {
             let words = format!("the graph's answer cannot be told: {words}");
-            told(graph.protocol, StatusCode::INTERNAL_SERVER_ERROR, FailureKind::BadAnswer.word(), &words)
+            told(graph.protocol, FailureKind::BadAnswer.status(), FailureKind::BadAnswer.word(), &words)
         }
     }
 }
@@ -284,7 +282,8 @@ async fn run(
     debug: bool,
 ) -> Answer {
     let graph = &served.graphs[index];
-    let (operation, stream) = (asked.operation, wants_events(graph, &asked));
+    let (operation, wire, stream) = (asked.operation, asked.wire, wants_events(graph, &asked));
+    let body = asked.body.clone();
     let trail = debug.then(Arc::<Trail>::default);
     let span = tools.telemetry.as_ref().map(|of| of.request(graph.name.to_string(), &asked.headers));
     let question = Question { body: asked.body.clone(), stream, span: span.clone(), step: None };
@@ -292,15 +291,23 @@ async fn run(
     let outcome = timeout_at(deadline, ask(&call, graph.entry, question, trail.is_none())).await.unwrap_or_else(|_| {
         Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline"))
     });
-    let answer = outcome.unwrap_or_else(|failure| failed(graph, &failure));
+    let answer = outcome.unwrap_or_else(|failure| match body.no_room() {
+        Some(why) => unread(graph, why),
+        None => failed(graph, &failure),
+    });
+    let answer = fit(
+        graph,
+        wire,
+        match trail {
+            Some(trail) => traced(graph, &answer, &trail),
+            None if stream => as_events(operation, answer),
+            None => answer,
+        },
+    );
     if let Some(span) = span {
         span.answered(answer.status.as_u16());
     }
-    match trail {
-        Some(trail) => traced(graph, &answer, &trail),
-        None if stream => as_events(operation, answer),
-        None => answer,
-    }
+    answer
 }
 
 /// Whether a client of the OpenAI API asks for events.
@@ -319,6 +326,19 @@ fn as_events(operation: Operation, answer: Answer) -> Answer {
     let mut headers = answer.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     Answer { status: answer.status, headers, body }
+}
+
+/// Answers a request that something had to read for which there was no memory.
+fn unread(graph: &Graph, why: NoRoom) -> Answer {
+    let (status, kind) = match why {
+        NoRoom::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, FailureKind::TooLarge),
+        NoRoom::Taken => (FailureKind::Overloaded.status(), FailureKind::Overloaded),
+    };
+    let mut answer = told(graph.protocol, status, kind.word(), &format!("the request cannot be read: {why}"));
+    if why == NoRoom::Taken {
+        answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
 }
 
 fn failed(graph: &Graph, failure: &Failure) -> Answer {

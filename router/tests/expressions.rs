@@ -7,7 +7,7 @@ struct Only<'a>(&'a Value);
 
 impl Scope for Only<'_> {
     fn message(&self, name: &str) -> Option<Seen<'_>> {
-        (name == "request").then_some(Seen { body: Some(self.0), ..Seen::default() })
+        (name == "request").then_some(Seen { body: Some(Ok(self.0)), ..Seen::default() })
     }
 
     fn node(&self, _: &str) -> Option<Seen<'_>> {

@@ -117,6 +117,49 @@ async fn what_reads_a_message_says_what_it_cannot_read() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_to_be_read_passes_where_nobody_reads_it() {
+    let zeros = Bytes::from(vec![0; 2 << 20]);
+    let large = || ModelInferRequest {
+        inputs: vec![raw("BOOL", 2 << 20)],
+        raw_input_contents: vec![zeros.clone()],
+        ..question(&[])
+    };
+    let (model, (url, count)) =
+        (Model::start(adds).await, http_server(200, "application/json", &json_output(&json!([1]))).await);
+    let reads = json!({"name": "s", "switch": [{"when": "request.body.id == '7'", "node": "a"}, {"node": "a"}]});
+    let running = Running::start(json!([reads, called("a", &model.url())])).await;
+    assert!(running.infer(large()).await.is_ok(), "a condition without a value is false");
+    let running = Running::start(json!([asked("b", &url)])).await;
+    assert!(running.infer(large()).await.is_ok(), "its text is written without reading it");
+    assert_eq!((model.count(), count.load(Ordering::Relaxed)), (1, 1));
+
+    let mapped = with(called("a", &model.url()), &json!({"request": {"set": {"id": "8"}}}));
+    let refusal = Running::start(json!([mapped])).await.infer(large()).await.expect_err("it has to be read");
+    assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+    assert!(refusal.message().starts_with("the request cannot be read: it is too large"), "{refusal}");
+    let text = json!({"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["{".repeat(1 << 20)]}]});
+    let mapped = with(asked("a", &url), &json!({"request": {"set": {"id": "8"}}}));
+    let (status, body) = Running::start(json!([mapped])).await.ask(&text).await;
+    assert_eq!((status, body["code"].as_str()), (StatusCode::PAYLOAD_TOO_LARGE, Some("too_large")));
+}
+
+#[tokio::test]
+async fn shapes_that_cost_nothing_on_the_wire_break_nothing() {
+    let model = Model::start(adds).await;
+    let running = Running::start(json!([called("a", &model.url())])).await;
+    let shape = |shape: Value| json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": []}]});
+    let (status, body) = running.ask(&shape(json!([1_000_000_000_000_u64, 0]))).await;
+    let words = "a: tensor \"x\" has 0 values and the shape [1000000000000, 0]";
+    assert_eq!((status, body["error"].as_str()), (StatusCode::BAD_REQUEST, Some(words)));
+
+    let given = json!({"outputs": shape(json!([1_000_000_000_000_u64, 0]))["inputs"]});
+    let (url, _) = http_server(200, "application/json", &given).await;
+    let running = Running::of(json!({"protocol": "KServeV1", "nodes": [asked("a", &url)]}), &[]).await;
+    let body = post(running.port, "/v1/models/g:predict", &json!({"instances": [1]})).await;
+    assert_eq!((body["code"].as_str(), body["error"].as_str()), (Some("bad_answer"), Some(words)));
+}
+
+#[tokio::test]
 async fn a_client_of_json_is_answered_by_a_server_of_grpc() {
     let model = Model::start(adds).await;
     let running = Running::start(json!([called("a", &model.url())])).await;
@@ -312,7 +355,7 @@ async fn refusals_of_servers_of_json_reach_clients_of_grpc() {
     let running = Running::start(json!([asked("a", &url)])).await;
     let refusal = running.infer(question(&[1])).await.expect_err("no answer of the protocol");
     let words = "the graph's answer cannot be told: there is no list \"outputs\"";
-    assert_eq!((refusal.code(), refusal.message()), (Code::Internal, words));
+    assert_eq!((refusal.code(), refusal.message()), (Code::Unavailable, words));
 }
 
 #[tokio::test]

@@ -5,12 +5,12 @@
 
 use bytes::{BufMut, Bytes};
 use half::{bf16, f16};
-use serde_json::{Number, Value};
+use serde::ser::{Error, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::proto::InferTensorContents;
-
-/// Characters of a value in an error.
-const SHOWN: usize = 40;
+use crate::words::{cut, quoted};
 
 /// The type of a tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,18 @@ impl Datatype {
     /// The protocol has no such type.
     pub fn of(name: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, datatype)| *datatype);
-        found.ok_or_else(|| format!("the datatype {name:?} is none of the protocol"))
+        found.ok_or_else(|| format!("the datatype {} is none of the protocol", quoted(name)))
+    }
+
+    /// Bytes of a raw value, if all have as many.
+    fn width(self) -> Option<usize> {
+        match self {
+            Self::Bool | Self::Int8 | Self::Uint8 => Some(1),
+            Self::Int16 | Self::Uint16 | Self::Fp16 | Self::Bf16 => Some(2),
+            Self::Int32 | Self::Uint32 | Self::Fp32 => Some(4),
+            Self::Int64 | Self::Uint64 | Self::Fp64 => Some(8),
+            Self::Bytes => None,
+        }
     }
 
     /// Whether there is no typed list for it.
@@ -69,82 +80,161 @@ impl Datatype {
     }
 }
 
-/// Reads typed lists.
-///
-/// # Errors
-/// A value is none of JSON.
-pub fn from_typed(datatype: Datatype, contents: InferTensorContents) -> Result<Vec<Value>, String> {
+/// The values of a tensor in a message, which are written as a list of JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Data<'a> {
+    datatype: Datatype,
+    source: Source<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    /// One after the other, lowest byte first; each of BYTES after its length in four bytes.
+    Raw(&'a [u8]),
+    Typed(&'a InferTensorContents),
+    Nothing,
+}
+
+impl<'a> Data<'a> {
+    /// The values of a tensor.
+    ///
+    /// # Errors
+    /// It has both raw and typed contents.
+    pub fn of(
+        datatype: Datatype,
+        raw: Option<&'a [u8]>,
+        typed: Option<&'a InferTensorContents>,
+    ) -> Result<Self, String> {
+        let source = match (raw, typed) {
+            (Some(_), Some(_)) => return Err("it has both raw and typed contents".to_owned()),
+            (Some(raw), None) => Source::Raw(raw),
+            (None, Some(typed)) => Source::Typed(typed),
+            (None, None) => Source::Nothing,
+        };
+        Ok(Self { datatype, source })
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// They are no whole number of values.
+    pub fn count(&self) -> Result<usize, String> {
+        match self.source {
+            Source::Nothing => Ok(0),
+            Source::Typed(typed) => Ok(self.count_typed(typed)),
+            Source::Raw(raw) => match self.datatype.width() {
+                Some(width) if raw.len() % width == 0 => Ok(raw.len() / width),
+                Some(width) => Err(format!("its {} raw bytes are no whole number of values of {width}", raw.len())),
+                None => Texts::count(raw),
+            },
+        }
+    }
+
+    fn count_typed(&self, typed: &InferTensorContents) -> usize {
+        match self.datatype {
+            Datatype::Bool => typed.bool_contents.len(),
+            Datatype::Int8 | Datatype::Int16 | Datatype::Int32 => typed.int_contents.len(),
+            Datatype::Int64 => typed.int64_contents.len(),
+            Datatype::Uint8 | Datatype::Uint16 | Datatype::Uint32 => typed.uint_contents.len(),
+            Datatype::Uint64 => typed.uint64_contents.len(),
+            Datatype::Fp16 | Datatype::Bf16 => 0,
+            Datatype::Fp32 => typed.fp32_contents.len(),
+            Datatype::Fp64 => typed.fp64_contents.len(),
+            Datatype::Bytes => typed.bytes_contents.len(),
+        }
+    }
+}
+
+impl Serialize for Data<'_> {
+    /// Fails for a value that JSON cannot say, and says which.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.source {
+            Source::Nothing => to.collect_seq([(); 0]),
+            Source::Typed(typed) => write_typed(self.datatype, typed, to),
+            Source::Raw(raw) => write_raw(self.datatype, raw, to),
+        }
+    }
+}
+
+fn write_typed<S: Serializer>(datatype: Datatype, typed: &InferTensorContents, to: S) -> Result<S::Ok, S::Error> {
     match datatype {
-        Datatype::Bool => Ok(values(contents.bool_contents)),
-        Datatype::Int8 | Datatype::Int16 | Datatype::Int32 => Ok(values(contents.int_contents)),
-        Datatype::Int64 => Ok(values(contents.int64_contents)),
-        Datatype::Uint8 | Datatype::Uint16 | Datatype::Uint32 => Ok(values(contents.uint_contents)),
-        Datatype::Uint64 => Ok(values(contents.uint64_contents)),
-        Datatype::Fp16 | Datatype::Bf16 => Ok(Vec::new()),
-        Datatype::Fp32 => floats(contents.fp32_contents.into_iter().map(f64::from)),
-        Datatype::Fp64 => floats(contents.fp64_contents),
-        Datatype::Bytes => contents.bytes_contents.iter().enumerate().map(|(at, bytes)| text(at, bytes)).collect(),
+        Datatype::Bool => to.collect_seq(&typed.bool_contents),
+        Datatype::Int8 | Datatype::Int16 | Datatype::Int32 => to.collect_seq(&typed.int_contents),
+        Datatype::Int64 => to.collect_seq(&typed.int64_contents),
+        Datatype::Uint8 | Datatype::Uint16 | Datatype::Uint32 => to.collect_seq(&typed.uint_contents),
+        Datatype::Uint64 => to.collect_seq(&typed.uint64_contents),
+        Datatype::Fp16 | Datatype::Bf16 => to.collect_seq([(); 0]),
+        Datatype::Fp32 => floats(to, typed.fp32_contents.iter().copied().map(f64::from)),
+        Datatype::Fp64 => floats(to, typed.fp64_contents.iter().copied()),
+        Datatype::Bytes => texts(to, typed.bytes_contents.iter().map(Bytes::as_ref)),
     }
 }
 
-fn values<T: Into<Value>>(items: Vec<T>) -> Vec<Value> {
-    items.into_iter().map(Into::into).collect()
-}
-
-fn floats(items: impl IntoIterator<Item = f64>) -> Result<Vec<Value>, String> {
-    let value = |(at, item)| {
-        Number::from_f64(item).map(Value::Number).ok_or_else(|| format!("value {at} is {item}, which JSON cannot say"))
-    };
-    items.into_iter().enumerate().map(value).collect()
-}
-
-fn text(at: usize, bytes: &[u8]) -> Result<Value, String> {
-    let text = str::from_utf8(bytes).map_err(|_| format!("value {at} is no UTF-8, which JSON cannot say"))?;
-    Ok(Value::from(text))
-}
-
-/// Reads raw bytes: values one after the other, lowest byte first; each of BYTES after its length in four bytes.
-///
-/// # Errors
-/// They are no whole number of values, or one is none of JSON.
-pub fn from_raw(datatype: Datatype, raw: &[u8]) -> Result<Vec<Value>, String> {
+fn write_raw<S: Serializer>(datatype: Datatype, raw: &[u8], to: S) -> Result<S::Ok, S::Error> {
     match datatype {
-        Datatype::Bool => Ok(raw.iter().map(|&byte| Value::from(byte != 0)).collect()),
-        Datatype::Int8 => chunks(raw, |chunk| Value::from(i8::from_le_bytes(chunk))),
-        Datatype::Int16 => chunks(raw, |chunk| Value::from(i16::from_le_bytes(chunk))),
-        Datatype::Int32 => chunks(raw, |chunk| Value::from(i32::from_le_bytes(chunk))),
-        Datatype::Int64 => chunks(raw, |chunk| Value::from(i64::from_le_bytes(chunk))),
-        Datatype::Uint8 => chunks(raw, |chunk| Value::from(u8::from_le_bytes(chunk))),
-        Datatype::Uint16 => chunks(raw, |chunk| Value::from(u16::from_le_bytes(chunk))),
-        Datatype::Uint32 => chunks(raw, |chunk| Value::from(u32::from_le_bytes(chunk))),
-        Datatype::Uint64 => chunks(raw, |chunk| Value::from(u64::from_le_bytes(chunk))),
-        Datatype::Fp16 => floats(chunks(raw, |chunk| f16::from_le_bytes(chunk).to_f64())?),
-        Datatype::Bf16 => floats(chunks(raw, |chunk| bf16::from_le_bytes(chunk).to_f64())?),
-        Datatype::Fp32 => floats(chunks(raw, |chunk| f64::from(f32::from_le_bytes(chunk)))?),
-        Datatype::Fp64 => floats(chunks(raw, f64::from_le_bytes)?),
-        Datatype::Bytes => texts(raw),
+        Datatype::Bool => to.collect_seq(raw.iter().map(|&byte| byte != 0)),
+        Datatype::Int8 => to.collect_seq(chunks(raw, i8::from_le_bytes)),
+        Datatype::Int16 => to.collect_seq(chunks(raw, i16::from_le_bytes)),
+        Datatype::Int32 => to.collect_seq(chunks(raw, i32::from_le_bytes)),
+        Datatype::Int64 => to.collect_seq(chunks(raw, i64::from_le_bytes)),
+        Datatype::Uint8 => to.collect_seq(raw),
+        Datatype::Uint16 => to.collect_seq(chunks(raw, u16::from_le_bytes)),
+        Datatype::Uint32 => to.collect_seq(chunks(raw, u32::from_le_bytes)),
+        Datatype::Uint64 => to.collect_seq(chunks(raw, u64::from_le_bytes)),
+        Datatype::Fp16 => floats(to, chunks(raw, |chunk| f16::from_le_bytes(chunk).to_f64())),
+        Datatype::Bf16 => floats(to, chunks(raw, |chunk| bf16::from_le_bytes(chunk).to_f64())),
+        Datatype::Fp32 => floats(to, chunks(raw, |chunk| f64::from(f32::from_le_bytes(chunk)))),
+        Datatype::Fp64 => floats(to, chunks(raw, f64::from_le_bytes)),
+        Datatype::Bytes => texts(to, Texts(raw)),
     }
 }
 
-fn chunks<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, String> {
-    let (chunks, rest) = raw.as_chunks::<N>();
-    if rest.is_empty() {
-        return Ok(chunks.iter().map(|chunk| read(*chunk)).collect());
-    }
-    Err(format!("its {} raw bytes are no whole number of values of {N}", raw.len()))
+/// Values of one width; bytes that are no whole one are left out, and have been counted before.
+fn chunks<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> impl ExactSizeIterator<Item = T> {
+    raw.as_chunks::<N>().0.iter().map(move |chunk| read(*chunk))
 }
 
-fn texts(mut raw: &[u8]) -> Result<Vec<Value>, String> {
-    let mut found = Vec::new();
-    while !raw.is_empty() {
-        let cut = || format!("its raw bytes end within value {}", found.len());
-        let (length, rest) = raw.split_first_chunk::<4>().ok_or_else(cut)?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let (bytes, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
-        found.push(text(found.len(), bytes)?);
-        raw = rest;
+fn floats<S: Serializer>(to: S, items: impl ExactSizeIterator<Item = f64>) -> Result<S::Ok, S::Error> {
+    let mut list = to.serialize_seq(Some(items.len()))?;
+    for (at, item) in items.enumerate() {
+        if !item.is_finite() {
+            return Err(S::Error::custom(format!("value {at} is {item}, which JSON cannot say")));
+        }
+        list.serialize_element(&item)?;
     }
-    Ok(found)
+    list.end()
+}
+
+fn texts<'a, S: Serializer>(to: S, items: impl Iterator<Item = &'a [u8]>) -> Result<S::Ok, S::Error> {
+    let mut list = to.serialize_seq(None)?;
+    for (at, item) in items.enumerate() {
+        let text = str::from_utf8(item)
+            .map_err(|_| S::Error::custom(format!("value {at} is no UTF-8, which JSON cannot say")))?;
+        list.serialize_element(text)?;
+    }
+    list.end()
+}
+
+/// Raw BYTES, one after the other; ends where they break off.
+struct Texts<'a>(&'a [u8]);
+
+impl Texts<'_> {
+    fn count(raw: &[u8]) -> Result<usize, String> {
+        let mut texts = Texts(raw);
+        let count = texts.by_ref().count();
+        if texts.0.is_empty() { Ok(count) } else { Err(format!("its raw bytes end within value {count}")) }
+    }
+}
+
+impl<'a> Iterator for Texts<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk::<4>()?;
+        let (text, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        self.0 = rest;
+        Some(text)
+    }
 }
 
 /// Writes typed lists; none for a type that has no such list.
@@ -234,11 +324,10 @@ impl Of<'_> {
     }
 
     fn wrong(&self, at: usize, value: &Value) -> String {
-        let mut shown = value.to_string();
-        if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
-            shown.truncate(end);
-            shown.push_str("...");
-        }
+        let shown = match value {
+            Value::String(text) => quoted(text),
+            other => cut(other.to_string()),
+        };
         format!("value {at} is {shown}, which is no {}", self.datatype.name())
     }
 }

@@ -7,31 +7,33 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
-use serde_json::{Map, Number, Value};
+use serde::Serialize;
+use serde_json::{Number, Value};
 
 use super::contents::{self, Datatype};
+use super::json::{AnswerJson, QuestionJson, Tensors};
 use super::proto::infer_parameter::ParameterChoice;
 use super::proto::{
     InferParameter, InferRequestedOutputTensor, InferTensor, ModelInferHead, ModelInferRequest, ModelInferResponse,
 };
+use super::wire::{self, ANSWER, Layout, QUESTION, WireError};
+use crate::message::Unread;
 use crate::protocol::tensor::Tensor;
+use crate::room::{Room, Writer};
+use crate::words::{cut, quoted};
 
-/// Tensors of a question at most: each costs much more in memory than on the wire.
-const MAX_TENSORS: usize = 1024;
+/// What a value in a typed list takes at most, besides its text: the longest are the `Bytes` of BYTES.
+const TYPED_BYTES: usize = size_of::<Bytes>();
 
-type Parameters = BTreeMap<String, InferParameter>;
+pub(super) type Parameters = BTreeMap<String, InferParameter>;
 
 /// Looks at a question as far as it is always read: for whom it is, and whether its contents are raw.
 ///
 /// # Errors
-/// It is no message, or has too many tensors.
+/// It is no message, or has too many parts.
 pub fn head(message: &Bytes) -> Result<ModelInferHead, String> {
-    let head = ModelInferHead::decode(message.clone()).map_err(|error| no_message("ModelInferRequest", &error))?;
-    let count = head.inputs.len().max(head.raw_input_contents.len());
-    if count > MAX_TENSORS {
-        return Err(format!("it has {count} inputs, and {MAX_TENSORS} are the most"));
-    }
-    Ok(head)
+    wire::check(message, &QUESTION).map_err(|error| wrong(&QUESTION, &error))?;
+    ModelInferHead::decode(message.clone()).map_err(|error| no_message(&QUESTION, &error))
 }
 
 /// Addresses a question to another model. Of a field that comes twice the last counts, so nothing is read.
@@ -50,22 +52,24 @@ pub fn readdress(message: &Bytes, model: &str) -> Bytes {
 /// Reads a question.
 ///
 /// # Errors
-/// It is no message, or a tensor of it has no form in JSON.
-pub fn question_of(message: &Bytes) -> Result<Value, String> {
-    let asked = ModelInferRequest::decode(message.clone()).map_err(|error| no_message("ModelInferRequest", &error))?;
-    let mut made = Map::new();
-    put_text(&mut made, "id", asked.id);
-    put_parameters(&mut made, asked.parameters)?;
-    made.insert("inputs".to_owned(), tensors_of("input", asked.inputs, asked.raw_input_contents)?);
-    if !asked.outputs.is_empty() {
-        let outputs = asked.outputs.into_iter().map(|output| {
-            let mut made = Map::from_iter([("name".to_owned(), Value::from(output.name))]);
-            put_parameters(&mut made, output.parameters)?;
-            Ok(Value::Object(made))
-        });
-        made.insert("outputs".to_owned(), outputs.collect::<Result<_, String>>()?);
-    }
-    Ok(Value::Object(made))
+/// It is no message, a tensor of it has no form in JSON, or there is no memory for it.
+pub fn question_of(message: &Bytes) -> Result<(Value, Room), Unread> {
+    with_question(message, |asked| value_of(message, asked.tensors.values, asked))
+}
+
+/// Writes the JSON of a question, without reading it first.
+///
+/// # Errors
+/// As above.
+pub fn question_text(message: &Bytes) -> Result<(Bytes, Room), Unread> {
+    with_question(message, |asked| text_of(asked))
+}
+
+fn with_question<T>(message: &Bytes, make: impl FnOnce(&QuestionJson<'_>) -> Result<T, Unread>) -> Result<T, Unread> {
+    let _room = look_into(message, &QUESTION)?;
+    let asked = ModelInferRequest::decode(message.clone()).map_err(|error| no_message(&QUESTION, &error))?;
+    let tensors = Tensors::of(&QUESTION, &asked.inputs, &asked.raw_input_contents)?;
+    make(&QuestionJson { asked: &asked, tensors })
 }
 
 /// Writes a question to a model.
@@ -98,17 +102,32 @@ pub fn question(value: &Value, model: &str) -> Result<Bytes, String> {
 /// Reads an answer.
 ///
 /// # Errors
-/// It is no message, or a tensor of it has no form in JSON.
-pub fn answer_of(message: &Bytes) -> Result<Value, String> {
-    let given =
-        ModelInferResponse::decode(message.clone()).map_err(|error| no_message("ModelInferResponse", &error))?;
-    let mut made = Map::new();
-    made.insert("model_name".to_owned(), given.model_name.into());
-    put_text(&mut made, "model_version", given.model_version);
-    put_text(&mut made, "id", given.id);
-    put_parameters(&mut made, given.parameters)?;
-    made.insert("outputs".to_owned(), tensors_of("output", given.outputs, given.raw_output_contents)?);
-    Ok(Value::Object(made))
+/// As `question_of`.
+pub fn answer_of(message: &Bytes) -> Result<(Value, Room), Unread> {
+    with_answer(message, |given| value_of(message, given.tensors.values, given))
+}
+
+/// Writes the JSON of an answer, without reading it first.
+///
+/// # Errors
+/// As above.
+pub fn answer_text(message: &Bytes) -> Result<(Bytes, Room), Unread> {
+    with_answer(message, |given| text_of(given))
+}
+
+fn with_answer<T>(message: &Bytes, make: impl FnOnce(&AnswerJson<'_>) -> Result<T, Unread>) -> Result<T, Unread> {
+    let _room = look_into(message, &ANSWER)?;
+    let given = ModelInferResponse::decode(message.clone()).map_err(|error| no_message(&ANSWER, &error))?;
+    let tensors = Tensors::of(&ANSWER, &given.outputs, &given.raw_output_contents)?;
+    make(&AnswerJson { given: &given, tensors })
+}
+
+/// Checks that what came is an answer, as far as that costs nothing.
+///
+/// # Errors
+/// It is none, or has too many parts.
+pub fn check_answer(message: &Bytes) -> Result<(), String> {
+    wire::check(message, &ANSWER).map_err(|error| wrong(&ANSWER, &error))
 }
 
 /// Writes an answer.
@@ -133,8 +152,34 @@ pub fn answer(value: &Value, model: &str, raw: bool) -> Result<Bytes, String> {
     Ok(Bytes::from(made.encode_to_vec()))
 }
 
-fn no_message(name: &str, error: &prost::DecodeError) -> String {
-    format!("this is no {name}: {error}")
+fn no_message(layout: &Layout, error: &dyn std::error::Error) -> String {
+    format!("this is no {}: {error}", layout.name)
+}
+
+fn wrong(layout: &Layout, error: &WireError) -> String {
+    match error {
+        WireError::Broken => no_message(layout, error),
+        WireError::TooMany { .. } => error.to_string(),
+    }
+}
+
+/// Takes memory for a message that is read, if it has not too many parts.
+fn look_into(message: &Bytes, layout: &Layout) -> Result<Room, Unread> {
+    let values = wire::values(message, layout).map_err(|error| wrong(layout, &error))?;
+    Ok(Room::take(values * TYPED_BYTES)?)
+}
+
+fn value_of(message: &Bytes, values: usize, view: &impl Serialize) -> Result<(Value, Room), Unread> {
+    let room = Room::take(values * size_of::<Value>() + message.len())?;
+    Ok((serde_json::to_value(view).map_err(|error| error.to_string())?, room))
+}
+
+fn text_of(view: &impl Serialize) -> Result<(Bytes, Room), Unread> {
+    let mut writer = Writer::new()?;
+    let written = serde_json::to_writer(&mut writer, view);
+    let (text, room) = writer.end()?;
+    written.map_err(|error| error.to_string())?;
+    Ok((text, room))
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> Result<&'a [Value], String> {
@@ -145,52 +190,8 @@ fn text(value: &Value, name: &str) -> Result<String, String> {
     match value.get(name) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => Err(format!("{name} is {other}, and has to be a string")),
+        Some(other) => Err(format!("{name} is {}, and has to be a string", cut(other.to_string()))),
     }
-}
-
-fn put_text(into: &mut Map<String, Value>, name: &str, text: String) {
-    if !text.is_empty() {
-        into.insert(name.to_owned(), text.into());
-    }
-}
-
-/// Tensors in JSON.
-///
-/// # Arguments
-/// * `raw` - contents of all of them, or of none.
-fn tensors_of(kind: &str, tensors: Vec<InferTensor>, raw: Vec<Bytes>) -> Result<Value, String> {
-    if !raw.is_empty() && raw.len() != tensors.len() {
-        return Err(format!("there are {} {kind}s and raw contents of {}", tensors.len(), raw.len()));
-    }
-    let mut raw = raw.into_iter();
-    let made = tensors.into_iter().map(|tensor| {
-        let name = tensor.name.clone();
-        tensor_of(tensor, raw.next()).map_err(|words| format!("{kind} {name:?}: {words}"))
-    });
-    made.collect()
-}
-
-fn tensor_of(tensor: InferTensor, raw: Option<Bytes>) -> Result<Value, String> {
-    let datatype = Datatype::of(&tensor.datatype)?;
-    let data = match (raw, tensor.contents) {
-        (Some(_), Some(_)) => return Err("it has both raw and typed contents".to_owned()),
-        (Some(raw), None) => contents::from_raw(datatype, &raw)?,
-        (None, Some(typed)) => contents::from_typed(datatype, typed)?,
-        (None, None) => Vec::new(),
-    };
-    let size = |&size: &i64| usize::try_from(size).ok();
-    let count = tensor.shape.iter().try_fold(1_usize, |product, of| product.checked_mul(size(of)?));
-    if count != Some(data.len()) {
-        return Err(format!("it has {} values and the shape {:?}", data.len(), tensor.shape));
-    }
-    let mut made = Map::new();
-    made.insert("name".to_owned(), tensor.name.into());
-    made.insert("shape".to_owned(), tensor.shape.into());
-    made.insert("datatype".to_owned(), tensor.datatype.into());
-    put_parameters(&mut made, tensor.parameters)?;
-    made.insert("data".to_owned(), Value::Array(data));
-    Ok(Value::Object(made))
 }
 
 /// Tensors as a message has them, with the raw contents of all or of none.
@@ -198,13 +199,14 @@ fn tensors(kind: &str, values: &[Value], raw: bool) -> Result<(Vec<InferTensor>,
     let mut read = Vec::with_capacity(values.len());
     for value in values {
         let tensor = Tensor::read(value)?;
-        let datatype = Datatype::of(&tensor.datatype).map_err(|words| format!("{kind} {:?}: {words}", tensor.name))?;
+        let datatype =
+            Datatype::of(&tensor.datatype).map_err(|words| format!("{kind} {}: {words}", quoted(&tensor.name)))?;
         read.push((tensor, datatype, parameters(value)?));
     }
     let raw = raw || read.iter().any(|(_, datatype, _)| datatype.only_raw());
     let (mut made, mut raws) = (Vec::with_capacity(read.len()), Vec::new());
     for (tensor, datatype, parameters) in read {
-        let at = |words| format!("{kind} {:?}: {words}", tensor.name);
+        let at = |words| format!("{kind} {}: {words}", quoted(&tensor.name));
         let contents = if raw {
             raws.push(contents::raw(datatype, &tensor.data).map_err(at)?);
             None
@@ -215,28 +217,6 @@ fn tensors(kind: &str, values: &[Value], raw: bool) -> Result<(Vec<InferTensor>,
         made.push(InferTensor { name: tensor.name, datatype: tensor.datatype, shape, parameters, contents });
     }
     Ok((made, raws))
-}
-
-fn put_parameters(into: &mut Map<String, Value>, parameters: Parameters) -> Result<(), String> {
-    if parameters.is_empty() {
-        return Ok(());
-    }
-    let mut made = Map::new();
-    for (name, parameter) in parameters {
-        let value = match parameter.parameter_choice {
-            None => return Err(format!("parameter {name:?} has no value")),
-            Some(ParameterChoice::BoolParam(value)) => value.into(),
-            Some(ParameterChoice::Int64Param(value)) => value.into(),
-            Some(ParameterChoice::StringParam(value)) => value.into(),
-            Some(ParameterChoice::Uint64Param(value)) => value.into(),
-            Some(ParameterChoice::DoubleParam(value)) => Number::from_f64(value)
-                .map(Value::Number)
-                .ok_or_else(|| format!("parameter {name:?} is {value}, which JSON cannot say"))?,
-        };
-        made.insert(name, value);
-    }
-    into.insert("parameters".to_owned(), Value::Object(made));
-    Ok(())
 }
 
 fn parameters(of: &Value) -> Result<Parameters, String> {
@@ -259,7 +239,8 @@ fn parameter(name: &str, value: &Value) -> Result<InferParameter, String> {
         Value::Number(value) => number(value),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
-    let choice = choice.ok_or_else(|| format!("parameter {name:?} is neither a boolean, a number nor a string"))?;
+    let choice =
+        choice.ok_or_else(|| format!("parameter {} is neither a boolean, a number nor a string", quoted(name)))?;
     Ok(InferParameter { parameter_choice: Some(choice) })
 }
 

@@ -10,6 +10,7 @@ use crate::call::{Call, Outcome, ask as ask_node};
 use crate::graph::{Batch, Node, NodeId};
 use crate::message::{Answer, Body, Failure, FailureKind, Question};
 use crate::protocol::tensor::{Tensor, tensors};
+use crate::words::{cut, quoted};
 
 /// Requests that wait for others like them.
 #[derive(Debug, Default)]
@@ -197,7 +198,11 @@ fn divide(body: &Body, sizes: &[usize]) -> Result<Vec<Map<String, Value>>, Strin
     let mut parts = vec![Vec::new(); sizes.len()];
     for output in outputs {
         if output.shape.first() != Some(&total) {
-            return Err(format!("output {:?} has the shape {:?} for {total} rows", output.name, output.shape));
+            return Err(format!(
+                "output {} has the shape {} for {total} rows",
+                quoted(&output.name),
+                cut(format!("{:?}", output.shape))
+            ));
         }
         let width = output.data.len() / total.max(1);
         let mut data = output.data.into_iter();

@@ -5,9 +5,20 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::words::{cut, quoted};
+
 /// The name of a tensor that had none.
 pub const UNNAMED_INPUT: &str = "input-0";
 pub const UNNAMED_OUTPUT: &str = "output-0";
+
+/// Dimensions of a tensor at most.
+pub const MAX_DIMENSIONS: usize = 32;
+
+/// A tensor without values may have so many empty rows, or lists within them: they cost nothing on the wire.
+const MAX_EMPTY: usize = 1024;
+
+/// Lists around a value at most: each costs as much as the value.
+const MAX_NESTED: usize = 8;
 
 /// A tensor with its data in one flat list.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,15 +36,19 @@ impl Tensor {
     /// It is not one, or its data has not as many values as its shape says.
     pub fn read(value: &Value) -> Result<Self, String> {
         let name = value.get("name").and_then(Value::as_str).ok_or("a tensor has no name")?.to_owned();
+        let wrong = |what: &str| format!("tensor {} has {what}", quoted(&name));
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let datatype = text("datatype").ok_or_else(|| format!("tensor {name:?} has no datatype"))?;
-        let shape = value.get("shape").and_then(Value::as_array).and_then(|shape| shape.iter().map(size).collect());
-        let shape: Vec<usize> = shape.ok_or_else(|| format!("tensor {name:?} has no shape"))?;
+        let datatype = text("datatype").ok_or_else(|| wrong("no datatype"))?;
+        let sizes = value.get("shape").and_then(Value::as_array).ok_or_else(|| wrong("no shape"))?;
+        if sizes.len() > MAX_DIMENSIONS {
+            return Err(wrong(&format!("{} dimensions, and {MAX_DIMENSIONS} are the most", sizes.len())));
+        }
+        let shape: Option<Vec<usize>> = sizes.iter().map(size).collect();
+        let shape = shape.ok_or_else(|| wrong("no shape"))?;
         let mut data = Vec::new();
-        flatten(value.get("data").ok_or_else(|| format!("tensor {name:?} has no data in JSON"))?, &mut data);
-        let count = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-        if count != Some(data.len()) {
-            return Err(format!("tensor {name:?} has {} values and the shape {shape:?}", data.len()));
+        flatten(value.get("data").ok_or_else(|| wrong("no data in JSON"))?, &mut data);
+        if count_of(&shape) != Some(data.len()) {
+            return Err(wrong(&format!("{} values and the shape {}", data.len(), cut(format!("{shape:?}")))));
         }
         Ok(Self { name, datatype, shape, data })
     }
@@ -46,6 +61,16 @@ impl Tensor {
     /// The number of rows: the first dimension.
     pub fn rows(&self) -> usize {
         self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// How many lists are in its rows.
+    fn lists(&self) -> usize {
+        let lists = self.shape.iter().scan(1_usize, |product, &size| {
+            *product = product.saturating_mul(size);
+            Some(*product)
+        });
+        // The last dimension is of values.
+        lists.take(self.shape.len().saturating_sub(1)).fold(0, usize::saturating_add)
     }
 
     /// Splits it into rows, each nested as the shape says.
@@ -68,11 +93,21 @@ impl Tensor {
         for row in rows {
             flatten(row, &mut data);
         }
-        if shape.iter().product::<usize>() != data.len() {
-            return Err(format!("the rows of {name:?} are not all of one shape"));
+        if shape.len() > MAX_DIMENSIONS || count_of(&shape) != Some(data.len()) {
+            return Err(format!("the rows of {} are not all of one shape", quoted(name)));
         }
-        let datatype = datatype_of(&data).ok_or_else(|| format!("the values of {name:?} are not all of one type"))?;
+        let all = || format!("the values of {} are not all of one type", quoted(name));
+        let datatype = datatype_of(&data).ok_or_else(all)?;
         Ok(Self { name: name.to_owned(), datatype: datatype.to_owned(), shape, data })
+    }
+}
+
+/// How many values a shape is for; None if they are too many to count, or none in too many lists.
+pub fn count_of(shape: &[usize]) -> Option<usize> {
+    let product = |sizes: &[usize]| sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    match shape.iter().position(|&size| size == 0) {
+        None => product(shape),
+        Some(zero) => product(&shape[..zero]).filter(|&lists| lists <= MAX_EMPTY).map(|_| 0),
     }
 }
 
@@ -203,7 +238,7 @@ fn columns(rows: &[Value], unnamed: &str) -> Result<Vec<Tensor>, String> {
     let Some(Value::Object(first)) = rows.first() else { return Ok(vec![Tensor::of_rows(unnamed, rows)?]) };
     let column = |name: &String| {
         let values = rows.iter().map(|row| row.get(name).cloned()).collect::<Option<Vec<_>>>();
-        Tensor::of_rows(name, &values.ok_or_else(|| format!("not every row has {name:?}"))?)
+        Tensor::of_rows(name, &values.ok_or_else(|| format!("not every row has {}", quoted(name)))?)
     };
     first.keys().map(column).collect()
 }
@@ -212,7 +247,14 @@ fn columns(rows: &[Value], unnamed: &str) -> Result<Vec<Tensor>, String> {
 fn rows(tensors: Vec<Tensor>) -> Result<Vec<Value>, String> {
     let count = tensors.first().map_or(0, Tensor::rows);
     if let Some(other) = tensors.iter().find(|tensor| tensor.rows() != count) {
-        return Err(format!("tensor {:?} has {} rows and another {count}", other.name, other.rows()));
+        return Err(format!("tensor {} has {} rows and another {count}", quoted(&other.name), other.rows()));
+    }
+    if let Some(flat) = tensors.iter().find(|tensor| tensor.lists() > tensor.data.len().max(MAX_EMPTY) * MAX_NESTED) {
+        return Err(format!("the rows of tensor {} nest too deeply", quoted(&flat.name)));
+    }
+    let values: usize = tensors.iter().map(|tensor| tensor.data.len()).sum();
+    if count.saturating_mul(tensors.len()) > values.saturating_add(MAX_EMPTY) {
+        return Err(format!("{} tensors have {count} rows, most of them empty", tensors.len()));
     }
     if tensors.len() == 1 {
         return Ok(tensors.into_iter().flat_map(Tensor::into_rows).collect());
@@ -238,6 +280,31 @@ mod tests {
         assert_eq!(Tensor::read(&flat), Tensor::read(&nested));
         let wrong = json!({"name": "x", "datatype": "FP32", "shape": [3], "data": [1, 2]});
         assert_eq!(Tensor::read(&wrong), Err("tensor \"x\" has 2 values and the shape [3]".to_owned()));
+    }
+
+    #[test]
+    fn shapes_that_cost_nothing_on_the_wire_are_refused() {
+        let of = |shape: Value| json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": []}]});
+        for shape in
+            [json!([1_000_000_000_000_u64, 0]), json!([1025, 0]), json!([40, 40, 0, 5]), json!([u64::MAX, 2, 0])]
+        {
+            let words = format!("tensor \"x\" has 0 values and the shape {}", shape.to_string().replace(',', ", "));
+            assert_eq!(question_to_v1(&of(shape.clone())), Err(words), "{shape}");
+            assert!(answer_to_v1(&json!({"outputs": of(shape)["inputs"]})).is_err());
+        }
+        assert_eq!(question_to_v1(&of(json!([2, 0]))), Ok(json!({"instances": [[], []]})));
+        assert_eq!(question_to_v1(&of(json!([0, u64::MAX]))), Ok(json!({"instances": []})));
+
+        let deep = json!({"name": "x", "datatype": "FP32", "shape": vec![1; 100_000], "data": [1]});
+        let words = "tensor \"x\" has 100000 dimensions, and 32 are the most";
+        assert_eq!(Tensor::read(&deep), Err(words.to_owned()));
+        let mut shape = vec![2000];
+        shape.resize(MAX_DIMENSIONS, 1);
+        let nested = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": vec![1; 2000]}]});
+        assert_eq!(question_to_v1(&nested), Err("the rows of tensor \"x\" nest too deeply".to_owned()));
+        let empty = |name: usize| json!({"name": name.to_string(), "datatype": "FP32", "shape": [1000, 0], "data": []});
+        let many = json!({"inputs": (0..3).map(empty).collect::<Vec<_>>()});
+        assert_eq!(question_to_v1(&many), Err("3 tensors have 1000 rows, most of them empty".to_owned()));
     }
 
     #[test]

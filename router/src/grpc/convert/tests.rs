@@ -6,8 +6,28 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::super::contents::Datatype;
-use super::super::proto::{InferTensor, InferTensorContents, ModelInferRequest, ModelInferResponse};
-use super::{MAX_TENSORS, answer, answer_of, head, question, question_of, readdress};
+use super::super::proto::{
+    InferParameter, InferRequestedOutputTensor, InferTensor, InferTensorContents, ModelInferRequest, ModelInferResponse,
+};
+use super::{answer, answer_text, head, question, question_text, readdress};
+use crate::grpc::wire::MAX_ITEMS;
+use crate::message::Unread;
+use crate::room::NoRoom;
+
+/// The JSON of a question: as a value, and as a text the same.
+fn question_of(message: &Bytes) -> Result<Value, String> {
+    let value = super::question_of(message).map(|(value, _)| value).map_err(|unread| unread.to_string());
+    let text = question_text(message).map(|(text, _)| text).map_err(|unread| unread.to_string());
+    assert_eq!(value.clone().map(|value| Bytes::from(value.to_string())), text);
+    value
+}
+
+fn answer_of(message: &Bytes) -> Result<Value, String> {
+    let value = super::answer_of(message).map(|(value, _)| value).map_err(|unread| unread.to_string());
+    let text = answer_text(message).map(|(text, _)| text).map_err(|unread| unread.to_string());
+    assert_eq!(value.clone().map(|value| Bytes::from(value.to_string())), text);
+    value
+}
 
 fn request(input: InferTensor, raw: &[&'static [u8]]) -> Bytes {
     let raw_input_contents = raw.iter().map(|bytes| Bytes::from_static(bytes)).collect();
@@ -135,9 +155,85 @@ fn contents_that_do_not_fit_are_refused_in_words() {
 }
 
 #[test]
+fn shapes_that_cost_nothing_on_the_wire_are_refused() {
+    let of = |shape: &[i64]| request(tensor("FP32", shape, None), &[b""]);
+    assert_refused([
+        (of(&[1_000_000_000_000, 0]), "input \"x\": it has 0 values and the shape [1000000000000, 0]"),
+        (
+            of(&[i64::MAX, i64::MAX, 0]),
+            "input \"x\": it has 0 values and the shape [9223372036854775807, 9223372036854775807, 0]",
+        ),
+        (of(&[1; 33]), "it has 33 dimensions, and 32 are the most"),
+        // One number a field instead of all in one.
+        (
+            Bytes::from([b"\x2a\x4e".as_slice(), &b"\x18\x01".repeat(39)].concat()),
+            "it has 33 dimensions, and 32 are the most",
+        ),
+    ]);
+    assert_eq!(question_of(&of(&[8, 0])).expect("few")["inputs"][0]["data"], json!([]));
+    assert_eq!(question_of(&of(&[0, 1_000_000_000_000])).expect("none")["inputs"][0]["data"], json!([]));
+}
+
+#[test]
+fn what_there_is_too_much_of_is_refused_before_it_is_read() {
+    let count = MAX_ITEMS + 1;
+    let asked = |message: ModelInferRequest| Bytes::from(message.encode_to_vec());
+    let parameters = |count: usize| (0..count).map(|number| (number.to_string(), InferParameter::default())).collect();
+    let outputs = vec![InferRequestedOutputTensor::default(); count];
+    let input = InferTensor { parameters: parameters(count), ..InferTensor::default() };
+    assert_refused([
+        (asked(ModelInferRequest { outputs, ..Default::default() }), "it has 1025 outputs, and 1024 are the most"),
+        (
+            asked(ModelInferRequest { parameters: parameters(count), ..Default::default() }),
+            "it has 1025 parameters, and 1024 are the most",
+        ),
+        (
+            asked(ModelInferRequest { inputs: vec![input], ..Default::default() }),
+            "it has 1025 parameters, and 1024 are the most",
+        ),
+    ]);
+    let outputs = vec![InferTensor::default(); count];
+    let told = Bytes::from(ModelInferResponse { outputs, ..Default::default() }.encode_to_vec());
+    assert_eq!(answer_of(&told), Err("it has 1025 outputs, and 1024 are the most".to_owned()));
+    assert_eq!(super::check_answer(&told), Err("it has 1025 outputs, and 1024 are the most".to_owned()));
+}
+
+#[test]
+fn a_large_message_becomes_text_but_no_value() {
+    static ZEROS: [u8; 4 << 20] = [0; 4 << 20];
+    let message = request(tensor("INT8", &[4 << 20], None), &[&ZEROS]);
+    let (text, _room) = question_text(&message).expect("a few times its size");
+    assert_eq!(
+        text.len(),
+        r#"{"inputs":[{"name":"x","shape":[4194304],"datatype":"INT8","data":[]}]}"#.len() + (8 << 20) - 1
+    );
+    assert!(matches!(super::question_of(&message), Err(Unread::NoRoom { why: NoRoom::TooLarge { .. }, .. })));
+}
+
+#[test]
+fn what_is_no_answer_is_known_without_reading_it() {
+    let told = answer(&json!({"outputs": []}), "m", false).expect("a message");
+    assert_eq!(super::check_answer(&told), Ok(()));
+    let words = "this is no ModelInferResponse: it breaks off, or has fields of another kind";
+    for wrong in [b"{\"x\": 1}".as_slice(), b"\x0a\xff", b"\x08\x01", b"\x0b"] {
+        assert_eq!(super::check_answer(&Bytes::from_static(wrong)), Err(words.to_owned()), "{wrong:?}");
+    }
+}
+
+#[test]
+fn long_names_are_cut_in_words() {
+    let name = "n".repeat(100_000);
+    let long = InferTensor { name: name.clone(), ..tensor("INT8", &[1], None) };
+    let words = question_of(&request(long, &[b"\x05\x06"])).expect_err("two");
+    assert_eq!(words, format!("input \"{}\"...: it has 2 values and the shape [1]", &name[..64]));
+    let asked = json!({"inputs": [{"name": name, "shape": [1], "datatype": "INT8", "data": []}]});
+    assert!(question(&asked, "m").is_err_and(|words| words.len() < 200));
+}
+
+#[test]
 fn json_that_is_no_message_is_refused_in_words() {
     let input = |datatype: &str, value: Value| json!({"inputs": [{"name": "x", "shape": [1], "datatype": datatype, "data": [value]}]});
-    let long = "a".repeat(60);
+    let long = "a".repeat(90);
     let cases = [
         (json!({"model": 1}), "there is no list \"inputs\"".to_owned()),
         (json!([]), "there is no list \"inputs\"".to_owned()),
@@ -155,7 +251,7 @@ fn json_that_is_no_message_is_refused_in_words() {
         (input("FP32", json!(1e300)), "input \"x\": value 0 is 1e+300, which is no FP32".to_owned()),
         (input("FP16", json!(70000)), "input \"x\": value 0 is 70000, which is no FP16".to_owned()),
         (input("BOOL", json!(1)), "input \"x\": value 0 is 1, which is no BOOL".to_owned()),
-        (input("INT32", json!(long)), format!("input \"x\": value 0 is \"{}..., which is no INT32", &long[..39])),
+        (input("INT32", json!(long)), format!("input \"x\": value 0 is \"{}\"..., which is no INT32", &long[..64])),
         (input("TEXT", json!("a")), "input \"x\": the datatype \"TEXT\" is none of the protocol".to_owned()),
         (
             json!({"inputs": [{"name": "x", "shape": [2], "datatype": "INT8", "data": [1]}]}),
@@ -186,7 +282,7 @@ fn a_question_is_addressed_anew_without_being_read() {
 fn a_head_tells_of_whom_is_asked_and_of_too_many_tensors() {
     let told = head(&request(tensor("INT8", &[1], None), &[b"\x05"])).expect("a head");
     assert_eq!((told.model_name(), told.model_version(), told.raw_input_contents.len()), ("m", "", 1));
-    let many = vec![InferTensor::default(); MAX_TENSORS + 1];
+    let many = vec![InferTensor::default(); MAX_ITEMS + 1];
     let message = ModelInferRequest { inputs: many, ..ModelInferRequest::default() }.encode_to_vec();
     assert_eq!(head(&Bytes::from(message)).map(drop), Err("it has 1025 inputs, and 1024 are the most".to_owned()));
     assert!(head(&Bytes::from_static(b"\x0a\xff")).is_err());
