@@ -5,11 +5,10 @@ The last step of `rondo graph`; what is drawn comes from view.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,13 @@ from rondo.cli.screen import ASCII_MARKS, MARKS, STYLES, can_draw
 
 _ROOM: Final = 48
 """Characters beside the figures that words need; where there are fewer, they stand below."""
+_NAME: Final = 8
+"""Characters of a name that are shown however narrow it is."""
+_GAP: Final = 2
+"""Characters between two columns."""
+
+Columns: TypeAlias = Mapping[str, Sequence[Text]]
+"""Cells by the header that stands above them."""
 
 
 def draw(view: View, console: Console, *, live: bool = False) -> RenderableType:
@@ -38,33 +44,62 @@ def draw(view: View, console: Console, *, live: bool = False) -> RenderableType:
 
 def _draw(tree: Line, view: View, console: Console, *, live: bool) -> RenderableType:
     fancy = can_draw(console)
-    marks = MARKS if fancy else ASCII_MARKS
     found = rows(tree, FANCY if fancy else PLAIN)
-    figures = [_cells(row, marks, view=view) for row in found]
+    columns = _fitting(_columns(found, MARKS if fancy else ASCII_MARKS, view), console.width)
     ends = [Text(foot(view), style="dim")] if foot(view) else []
-    ends += [Text(note, style="yellow") for note in view.notes]
-    bare = _table(view, figures)
-    if console.width - Measurement.get(console, console.options, bare).maximum < _ROOM:
-        return Group(bare, Text(), _words_below(found, live=live), *ends)
-    words = (_words(row.node, whole=not live) for row in found)
-    return Group(_table(view, [[*cells, said] for cells, said in zip(figures, words, strict=True)]), *ends)
+    notes = [Text(note, style="yellow") for note in view.notes]
+    parts: list[RenderableType]
+    if console.width - _width(columns) < _ROOM:
+        parts = [_table(columns, console.width), Text(), _words_below(found, live=live)]
+    else:
+        parts = [_table(columns, console.width, [_words(row.node, whole=not live) for row in found])]
+    # What is redrawn is cut at its end where it is too tall.
+    return Group(*notes, *parts, *ends) if live else Group(*parts, *ends, *notes)
 
 
-def _table(view: View, lines: Sequence[Sequence[Text]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("NODE", no_wrap=True)
-    table.add_column("STATE", no_wrap=True)
+def _columns(found: Sequence[Row[Line]], marks: Mapping[Tone, str], view: View) -> Columns:
+    headers = ["NODE", "STATE"]
     if view.traffic is not None:
-        for name in ("REQUESTS" if view.seconds is None else "REQ/S", "ERRORS", "P50", "P95"):
-            table.add_column(name, no_wrap=True, justify="right")
-    if len(lines[0]) > len(table.columns):
+        headers += ["REQUESTS" if view.seconds is None else "REQ/S", "ERRORS", "P50", "P95"]
+    cells = [_cells(row, marks, view=view) for row in found]
+    return {header: [line[place] for line in cells] for place, header in enumerate(headers)}
+
+
+def _fitting(columns: Columns, width: int) -> Columns:
+    """Leave out lengths of time where there is no room for all."""
+    fitting = dict(columns)
+    for header in ("P50", "P95"):
+        if _width(fitting) > width:
+            fitting.pop(header, None)
+    return fitting
+
+
+def _table(columns: Columns, width: int, words: Sequence[Text] = ()) -> Table:
+    """Lay the columns out, and words beside them; where there is no room yet, names are cut and no figures."""
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+    cut = max(0, _width(columns) - width)
+    for header, cells in columns.items():
+        needed = _needed(header, cells)
+        if header == "NODE":
+            needed = max(min(needed, _NAME), needed - cut)
+        justify: JustifyMethod = "left" if header in {"NODE", "STATE"} else "right"
+        table.add_column(header, width=needed, no_wrap=True, justify=justify)
+    if words:
         table.add_column("", overflow="fold")
-    for line in lines:
+    for line in zip(*columns.values(), *([words] if words else []), strict=True):
         table.add_row(*line)
     return table
 
 
-def _cells(row: Row[Line], marks: dict[Tone, str], *, view: View) -> list[Text]:
+def _width(columns: Columns) -> int:
+    return sum(_needed(header, cells) for header, cells in columns.items()) + _GAP * (len(columns) - 1)
+
+
+def _needed(header: str, cells: Sequence[Text]) -> int:
+    return max(len(header), *(cell.cell_len for cell in cells))
+
+
+def _cells(row: Row[Line], marks: Mapping[Tone, str], *, view: View) -> list[Text]:
     line = row.node
     name = Text.assemble((row.guide, "dim"), (line.name, "" if row.guide else "bold"))
     state = Text(f"{marks[line.tone]} {line.state}" if line.state else "", style=STYLES[line.tone])

@@ -58,7 +58,7 @@ def watch(cluster: Cluster, name: str, console: Console) -> None:
         for view in views:
             console.print(draw(view, console))
         return
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         for view in views:
             live.update(draw(view, console, live=True), refresh=True)
 

@@ -108,6 +108,50 @@ def test_where_there_is_no_room_the_words_stand_below() -> None:
     assert any(line.startswith("small  no ready pod; 100 % connect") for line in live)
 
 
+WIDE = graph(
+    {"name": "answer", "fallback": [{"node": "a-rather-long-name-of-a-node"}, {"node": "big"}]},
+    target("a-rather-long-name-of-a-node"),
+    target("big"),
+    statuses=[up("answer"), down("a-rather-long-name-of-a-node", "ImagePull", "no image"), up("big")],
+)
+BUSY = {
+    WHOLE: flowing(250, count=123456),
+    "answer": flowing(250, count=123456),
+    "a-rather-long-name-of-a-node": flowing(250, count=123456, timeout=23456.0),
+    "big": flowing(250, count=123456),
+}
+NARROW: dict[int, list[str]] = {
+    79: ["NODE", "STATE", "REQ/S", "ERRORS", "P50", "P95"],
+    78: ["NODE", "STATE", "REQ/S", "ERRORS", "P95"],
+    70: ["NODE", "STATE", "REQ/S", "ERRORS"],
+    50: ["NODE", "STATE", "REQ/S", "ERRORS"],
+    40: ["NODE", "STATE", "REQ/S", "ERRORS"],
+}
+
+
+@pytest.mark.parametrize(("width", "want"), NARROW.items(), ids=map(str, NARROW))
+def test_figures_and_states_are_whole_however_narrow_it_is(width: int, want: list[str]) -> None:
+    lines = drawn(View(WIDE, BUSY, 2.0, ("p",)), width=width)
+    assert lines[0].split() == want
+    assert all(len(line) <= width for line in lines)
+    figures = {"REQ/S": "123456", "ERRORS": "19 %", "P50": "238 ms", "P95": "249 ms"}
+    assert " ".join(lines[3].split()).endswith(" ".join(["✘ ImagePull", *(figures[name] for name in want[2:])]))
+    assert ("a-rather-long-name-of-a-node " in lines[3]) is (width > 50), "only then a name is cut"
+
+
+def test_what_could_not_be_seen_stands_above_where_there_is_no_room() -> None:
+    nodes = [f"n{number}" for number in range(30)]
+    broken = graph(
+        {"name": "p", "parallel": {"nodes": nodes}},
+        *map(target, nodes),
+        statuses=[down(name, "ImagePull", "no such image") for name in nodes],
+    )
+    note = "the API server does not answer: refused; trying again"
+    view = View(broken, {}, 2.0, ("p",), (note,))
+    assert drawn(view, height=10, live=True)[0] == note
+    assert drawn(view)[-1] == note
+
+
 def test_totals_are_called_so() -> None:
     shown = drawn(View(CASCADE, TRAFFIC, None, ("p",)))
     assert shown[0].split()[:3] == ["NODE", "STATE", "REQUESTS"]
