@@ -43,10 +43,10 @@ def watch(cluster: Cluster, target: str | None, screen: Screen) -> int:
         screen: Where it is shown.
 
     Returns:
-        0 if the run succeeded and what it deployed is Ready, else 1.
+        0 if the run succeeded and what it deployed is Ready, or what serves is; 1 if it failed or is Stalled.
 
     Raises:
-        CommandError: It cannot be found out.
+        CommandError: It cannot be found out, with code 2; or it was deleted or cannot run, with code 1.
     """
     plural, name = find(cluster, target)
     if plural in _SERVING:

@@ -47,7 +47,8 @@ def watch(
 
     On a terminal the tree is drawn in place; elsewhere each change is a line.
 
-    Exit code: 0 the run succeeded, 1 it failed, 2 it could not be found out.
+    Exit code: 0 the run succeeded and what serves is Ready, 1 it failed, is Stalled or was deleted, 2 it could not be
+    found out, 130 Ctrl-C.
     """
     from rich.console import Console  # noqa: PLC0415
 

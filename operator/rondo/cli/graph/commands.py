@@ -64,7 +64,7 @@ def show(
 ) -> None:
     """Show a graph: its nodes as a tree, how each is, and what passes through it.
 
-    Exit code: 0 it was shown, 1 it was deleted meanwhile, 2 it could not be found out.
+    Exit code: 0 it was shown, 1 it was deleted meanwhile, 2 it could not be found out, 130 Ctrl-C.
     """
     from rich.console import Console  # noqa: PLC0415
 
@@ -110,7 +110,7 @@ def try_out(
 
     The answer goes to standard output, the steps to standard error.
 
-    Exit code: 0 the answer's status is 2xx, 1 it is not, 2 there is no answer.
+    Exit code: 0 the answer's status is 2xx, 1 it is another, 2 there is no answer, 130 Ctrl-C.
     """
     from rich.console import Console  # noqa: PLC0415
 
