@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod call;
+pub mod calling;
 pub mod compile;
 pub mod expression;
 pub mod graph;

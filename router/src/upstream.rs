@@ -1,11 +1,11 @@
-//! The client for all targets: one pool of connections, TLS by rustls, no redirects, no decompression.
+//! The client for all targets: pools of connections, TLS by rustls, no redirects, no decompression.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::calling::{CallError, Pool};
 use crate::message::Stream;
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
@@ -21,15 +21,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that nobody has used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Connections of gRPC to one target. A Service gives all requests of a connection to one pod, so there have to be some.
-const CALLING: usize = 8;
-
-/// After so long a connection of gRPC takes no more requests, so that pods that came later get theirs.
-const CALLING_AGE: Duration = Duration::from_secs(60);
-
-/// A connection of gRPC over which nothing comes is asked after so long whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// For so long a credential that was read counts; the kubelet takes about a minute to bring a new one anyway.
 const CREDENTIAL_AGE: Duration = Duration::from_secs(5);
@@ -61,7 +52,7 @@ pub fn address(url: &str) -> Result<(Scheme, Authority, String), String> {
 pub struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     passing: Client<HttpsConnector<HttpConnector>, Stream>,
-    calling: Calling,
+    calling: Pool,
     folder: PathBuf,
     credentials: Mutex<HashMap<PathBuf, (Instant, HeaderValue)>>,
 }
@@ -73,7 +64,7 @@ impl Upstream {
         http.set_nodelay(true);
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let calling = Calling::new(http.clone());
+        let calling = Pool::new(http.clone());
         let https =
             HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
         let mut builder = Client::builder(TokioExecutor::new());
@@ -102,8 +93,8 @@ impl Upstream {
     ///
     /// # Errors
     /// As above.
-    pub async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.calling.next().request(request).await
+    pub async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
+        self.calling.call(request).await
     }
 
     /// Gives a credential as the value of a header.
@@ -131,39 +122,4 @@ impl Upstream {
         known.insert(path.to_owned(), (now, value.clone()));
         Ok(value)
     }
-}
-
-type H2Client = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// Clients of HTTP/2 that take turns. Each has one connection to a target, which ends with its last request when another
-/// client takes the place of this.
-struct Calling {
-    connector: HttpConnector,
-    clients: Vec<Mutex<(Instant, H2Client)>>,
-    turn: AtomicUsize,
-}
-
-impl Calling {
-    fn new(connector: HttpConnector) -> Self {
-        let clients = (0..CALLING).map(|_| Mutex::new((Instant::now(), h2_client(connector.clone())))).collect();
-        Self { connector, clients, turn: AtomicUsize::new(0) }
-    }
-
-    fn next(&self) -> H2Client {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
-        let mut place = self.clients[turn].lock().unwrap_or_else(PoisonError::into_inner);
-        if place.0.elapsed() > CALLING_AGE {
-            *place = (Instant::now(), h2_client(self.connector.clone()));
-        }
-        place.1.clone()
-    }
-}
-
-fn h2_client(connector: HttpConnector) -> H2Client {
-    let https =
-        HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http2().wrap_connector(connector);
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-    builder.http2_only(true).http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_timeout(KEEP_ALIVE);
-    builder.build(https)
 }

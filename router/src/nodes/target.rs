@@ -33,7 +33,8 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     let direct = target.protocol == call.graph().protocol;
     let stream = stream && direct && call.asked.wire == Wire::Http;
     let request = prepare(call, node, target, &question, stream)?;
-    let response = call.tools.upstream.send(request).await.map_err(|error| refused(node, &error))?;
+    let response =
+        call.tools.upstream.send(request).await.map_err(|error| refused(node, error.is_connect(), &error))?;
     let (parts, body) = response.into_parts();
     let headers = answered(call, &parts.headers);
     let response = Response::from_parts(parts, body);
@@ -159,8 +160,8 @@ pub(super) fn answered(call: &Call, given: &HeaderMap) -> HeaderMap {
     kept
 }
 
-pub(super) fn refused(node: &Node, error: &hyper_util::client::legacy::Error) -> Failure {
-    let kind = if error.is_connect() { FailureKind::Connect } else { FailureKind::Reset };
+pub(super) fn refused(node: &Node, connecting: bool, error: &dyn std::error::Error) -> Failure {
+    let kind = if connecting { FailureKind::Connect } else { FailureKind::Reset };
     Failure::new(kind, &node.name, with_causes(error))
 }
 

@@ -1,0 +1,306 @@
+//! Connections of HTTP/2 for gRPC: some to each target, opened by nobody's request and shared by all.
+//!
+//! A Service gives all requests of a connection to one pod, so there are some of them, and each is left after a while. No
+//! PINGs are sent: a server of gRPC closes connections on which they come more often than every five minutes. Whether the
+//! other side is still there is for TCP to find out.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+/// Connections to one target.
+const CONNECTIONS: usize = 8;
+
+/// For so long, up to a quarter more or less, a connection takes requests, so that pods that came later get theirs.
+const AGE: Duration = Duration::from_secs(60);
+
+/// In so long there has to be a connection, with TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After so long without a word TCP asks whether the other side is there, and how often until it is given up.
+const SILENCE: Duration = Duration::from_secs(20);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+
+/// What was sent has to arrive in so long.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(60);
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    #[error("there is no connection")]
+    Connect(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the connection broke")]
+    Broken(#[source] Arc<hyper::Error>),
+}
+
+impl CallError {
+    fn connect(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Connect(Arc::from(error.into()))
+    }
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+type Key = (Scheme, Authority);
+
+/// Connections to all targets.
+pub struct Pool {
+    connector: HttpsConnector<HttpConnector>,
+    targets: Arc<Targets>,
+    age: Duration,
+    opened: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Targets(Mutex<HashMap<Key, Target>>);
+
+/// Connections to a target, which take turns.
+#[derive(Default)]
+struct Target {
+    turn: usize,
+    lines: [Option<Line>; CONNECTIONS],
+}
+
+/// A connection, from when it begins to be opened until it takes no more requests.
+struct Line {
+    number: usize,
+    sender: Shared<BoxFuture<'static, Result<Sender, CallError>>>,
+}
+
+impl Line {
+    fn is_usable(&self) -> bool {
+        match self.sender.peek() {
+            None => true,
+            Some(opened) => opened.as_ref().is_ok_and(|sender| !sender.is_closed()),
+        }
+    }
+}
+
+impl Targets {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Target>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection out; requests on it are answered, and with the last of them it ends.
+    fn leave(&self, key: &Key, number: usize) {
+        let mut targets = self.lock();
+        let Some(target) = targets.get_mut(key) else { return };
+        for line in &mut target.lines {
+            line.take_if(|line| line.number == number);
+        }
+        if target.lines.iter().all(Option::is_none) {
+            targets.remove(key);
+        }
+    }
+}
+
+impl Pool {
+    /// No connections yet.
+    pub fn new(http: HttpConnector) -> Self {
+        Self::aging(http, AGE)
+    }
+
+    fn aging(mut http: HttpConnector, age: Duration) -> Self {
+        http.set_keepalive(Some(SILENCE));
+        http.set_keepalive_interval(Some(PROBE_INTERVAL));
+        http.set_keepalive_retries(Some(PROBES));
+        #[cfg(target_os = "linux")]
+        http.set_tcp_user_timeout(Some(UNHEARD));
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http2().wrap_connector(http);
+        Self { connector, targets: Arc::default(), age, opened: AtomicUsize::new(0) }
+    }
+
+    /// Sends a request; one that a connection did not take before it ended is given to another.
+    ///
+    /// # Errors
+    /// There is no connection, or it broke before the head of an answer came.
+    pub async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
+        let mut left = CONNECTIONS;
+        loop {
+            let mut sender = self.sender(request.uri()).await?;
+            let mut error = match sender.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            match error.take_message().filter(|_| left > 0) {
+                Some(unsent) => request = unsent,
+                None => return Err(CallError::Broken(Arc::new(error.into_error()))),
+            }
+            left -= 1;
+        }
+    }
+
+    async fn sender(&self, uri: &Uri) -> Result<Sender, CallError> {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err(CallError::connect("the address has no scheme or no host"));
+        };
+        self.next((scheme.clone(), authority.clone())).await
+    }
+
+    /// Gives the connection whose turn it is, or opens it.
+    fn next(&self, key: Key) -> Shared<BoxFuture<'static, Result<Sender, CallError>>> {
+        let mut targets = self.targets.lock();
+        let target = targets.entry(key.clone()).or_default();
+        target.turn = (target.turn + 1) % CONNECTIONS;
+        let place = &mut target.lines[target.turn];
+        if let Some(line) = place.as_ref().filter(|line| line.is_usable()) {
+            return line.sender.clone();
+        }
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let sender = self.open(key, number);
+        *place = Some(Line { number, sender: sender.clone() });
+        sender
+    }
+
+    /// Opens a connection in a task of its own: who waits for it may leave, and others still get it.
+    fn open(&self, key: Key, number: usize) -> Shared<BoxFuture<'static, Result<Sender, CallError>>> {
+        let (connector, targets) = (self.connector.clone(), Arc::clone(&self.targets));
+        // Those that were opened together do not end together.
+        let age = self.age.mul_f64(rand::random_range(0.75..1.25));
+        let opening = tokio::spawn(async move {
+            let opened = timeout(CONNECT_TIMEOUT, connect(connector, &key)).await;
+            let opened = opened
+                .unwrap_or_else(|_| Err(CallError::connect(format!("it was not there within {CONNECT_TIMEOUT:?}"))));
+            match opened {
+                Ok((sender, connection)) => {
+                    tokio::spawn(keep(connection, targets, key, number, age));
+                    Ok(sender)
+                }
+                Err(error) => {
+                    targets.leave(&key, number);
+                    Err(error)
+                }
+            }
+        });
+        opening.map(|ended| ended.unwrap_or_else(|error| Err(CallError::connect(error)))).boxed().shared()
+    }
+}
+
+type Connection = BoxFuture<'static, hyper::Result<()>>;
+
+async fn connect(connector: HttpsConnector<HttpConnector>, key: &Key) -> Result<(Sender, Connection), CallError> {
+    let (scheme, authority) = key.clone();
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+    let stream = connector.oneshot(uri.map_err(CallError::connect)?).await.map_err(CallError::connect)?;
+    let opened = http2::Builder::new(TokioExecutor::new()).handshake(stream).await;
+    let (sender, connection) = opened.map_err(CallError::connect)?;
+    Ok((sender, connection.boxed()))
+}
+
+/// Drives a connection to its end, and has it left when its time is over.
+async fn keep(connection: Connection, targets: Arc<Targets>, key: Key, number: usize, age: Duration) {
+    let mut connection = pin!(connection);
+    let ended = timeout(age, connection.as_mut()).await;
+    targets.leave(&key, number);
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(_) => connection.await,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(target = %key.1, "a connection ended: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use tokio::net::TcpListener;
+
+    /// A server that answers everything, and counts its connections.
+    async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let (address, count) = (listener.local_addr().expect("bound"), Arc::<AtomicUsize>::default());
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let answers = service_fn(|_| async { Ok::<_, hyper::Error>(Response::new(Full::<Bytes>::default())) });
+                let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(builder.serve_connection(TokioIo::new(stream), answers));
+            }
+        });
+        (address, count)
+    }
+
+    fn pool(age: Duration) -> Pool {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        Pool::aging(http, age)
+    }
+
+    fn question(address: SocketAddr) -> Request<Full<Bytes>> {
+        Request::post(format!("http://{address}/")).body(Full::default()).expect("a request")
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_it_is_opened_takes_the_connection_from_nobody() {
+        let ((address, count), pool) = (server().await, pool(AGE));
+        let mut calls: Vec<_> = (0..=CONNECTIONS).map(|_| Box::pin(pool.call(question(address)))).collect();
+        for call in &mut calls {
+            assert!(futures_util::poll!(call.as_mut()).is_pending());
+        }
+        // The first and the last share a connection.
+        let last = calls.pop().expect("the last");
+        drop(calls);
+        assert!(last.await.is_ok());
+        assert_eq!(count.load(Ordering::Relaxed), CONNECTIONS);
+    }
+
+    #[tokio::test]
+    async fn every_target_has_as_many_connections() {
+        let ((one, ones), (two, twos), pool) = (server().await, server().await, pool(AGE));
+        for _ in 0..2 * CONNECTIONS {
+            pool.call(question(one)).await.expect("answered");
+            pool.call(question(two)).await.expect("answered");
+        }
+        let counts = [ones, twos].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [CONNECTIONS, CONNECTIONS]);
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_left_and_nothing_of_it_stays() {
+        let ((address, count), pool) = (server().await, pool(Duration::from_millis(400)));
+        for opened in 1..=2 {
+            pool.call(question(address)).await.expect("answered");
+            assert_eq!((count.load(Ordering::Relaxed), pool.targets.lock().len()), (opened, 1));
+            let left = async {
+                while !pool.targets.lock().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), left).await.expect("it is left");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_is_not_there_is_forgotten() {
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("bound");
+        let pool = pool(AGE);
+        let error = pool.call(question(nobody)).await.expect_err("nobody listens");
+        assert!(matches!(error, CallError::Connect(_)));
+        assert!(pool.targets.lock().is_empty());
+    }
+}
