@@ -68,7 +68,7 @@ class ReleaseDecision(Model):
     """What a person decides about one release; it means nothing for any other."""
 
     number: Annotated[int, Field(ge=1, description="Number of the release, as in status.release.number.")]
-    action: Annotated[ReleaseAction, Field(description="Promote: the new at once. Abort: back to the old.")]
+    action: Annotated[ReleaseAction, Field(description="Promote: the new, as soon as it answers. Abort: back to the old.")]
 
 
 class Release(Model):
@@ -124,7 +124,10 @@ class Release(Model):
         ),
     ] = None
     timeout: Annotated[
-        Duration, Field(description="Limit of a whole release; after it the release fails and says why.")
+        Duration,
+        Field(
+            description="Limit of a whole release; half a minute after it the release fails and says what it lacked."
+        ),
     ] = "2h"
     on_failure: Annotated[
         ReleaseFailure, Field(description="Rollback: the old answers all. Pause: all stays until somebody decides.")
@@ -141,6 +144,7 @@ class ReleaseState(StrEnum):
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
     PROMOTED = "Promoted"
+    REVERTED = "Reverted"
     ROLLED_BACK = "RolledBack"
 
 
@@ -187,6 +191,13 @@ class ReleaseStatus(StatusModel):
     seen: Annotated[
         str | None,
         Field(description="When the numbers in the message were read.", json_schema_extra={"format": "date-time"}),
+    ] = None
+    overdue: Annotated[
+        str | None,
+        Field(
+            description="When it was first seen to have passed its timeout; it fails a moment later.",
+            json_schema_extra={"format": "date-time"},
+        ),
     ] = None
     served: Annotated[
         ReleaseVersion | None,

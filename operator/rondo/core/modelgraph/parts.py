@@ -7,12 +7,12 @@ spec once that has changed, so it is taken from where it stands: the plan itself
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rondo.api.release import Release, ReleaseStatus, ReleaseStrategy, ReleaseVersion
-from rondo.core.modelgraph.compilation import compile_graph, with_revision
+from rondo.core.modelgraph.compilation import compile_graph, with_port, with_revision
 from rondo.core.modelgraph.judge import Accepted
 from rondo.core.modelgraph.release import epoch_of
 from rondo.core.modelgraph.versions import is_divided, spec_hash
@@ -49,6 +49,30 @@ class Shelf:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """From where the versions of a graph can be had.
+
+    Attributes:
+        graph: Name of the graph.
+        accepted: It as it is now; None if it is not accepted, so that nothing can be made of it.
+        shelves: Where versions stand that the spec does not say any more.
+        present: Names of the graphs that there are.
+    """
+
+    graph: str
+    accepted: Accepted | None
+    shelves: tuple[Shelf, ...]
+    present: Container[str]
+
+    def find(self, version: ReleaseVersion) -> Entry | None:
+        """Give the part of a version: made anew if it is what the spec says, else as it stands somewhere."""
+        if self.accepted is not None and spec_hash(self.accepted.spec) == version.spec:
+            return compile_graph(self.accepted, None, version.members)
+        found = (shelf.find(self.graph, version.hash, self.present) for shelf in self.shelves)
+        return next((entry for entry in found if entry is not None), None)
+
+
+@dataclass(frozen=True)
 class Parts:
     """What the plan shall have of a graph.
 
@@ -76,48 +100,36 @@ def graph_of(part: str) -> str:
     return part.partition(".")[0]
 
 
-def find_version(
-    version: ReleaseVersion, accepted: Accepted, shelves: Iterable[Shelf], present: Container[str]
-) -> Entry | None:
-    """Give the part of a version: made anew if it is what the spec says, else as it stands somewhere.
-
-    Args:
-        version: The version.
-        accepted: The graph as it is now.
-        shelves: Where else to look.
-        present: Names of the graphs that there are.
-    """
-    if spec_hash(accepted.spec) == version.spec:
-        return compile_graph(accepted, None, version.members)
-    found = (shelf.find(accepted.name, version.hash, present) for shelf in shelves)
-    return next((entry for entry in found if entry is not None), None)
-
-
-def build_parts(
-    status: ReleaseStatus, accepted: Accepted, shelves: Iterable[Shelf], present: Container[str]
-) -> Parts | None:
+def build_parts(status: ReleaseStatus, sources: Sources) -> Parts | None:
     """Give the parts of a graph that makes releases; None if nothing is served yet, or that is lost.
 
     Args:
         status: How far its newest release is.
-        accepted: The graph as it is now.
-        shelves: Where versions stand that the spec does not say any more.
-        present: Names of the graphs that there are.
+        sources: From where its versions can be had.
     """
-    graph, shelves = accepted.name, tuple(shelves)
-    served = None if status.served is None else find_version(status.served, accepted, shelves, present)
+    graph = sources.graph
+    if sources.accepted is None and is_divided(status):
+        return _standing(status, sources)
+    served = None if status.served is None else sources.find(status.served)
     if served is None or status.served is None:
         return None
-    new = None
-    if status.candidate is not None and is_divided(status):
-        new = find_version(status.candidate, accepted, shelves, present)
-    if new is None or status.candidate is None:
+    new = sources.find(status.candidate) if status.candidate is not None and is_divided(status) else None
+    if new is None or status.candidate is None or sources.accepted is None:
         return Parts({graph: _named(served, graph)}, {graph: status.served.hash})
     (_, old_name, new_name), epoch = names_of(graph), epoch_of(status)
     parts = {old_name: _counted(served, old_name, epoch), new_name: _counted(new, new_name, epoch)}
-    outer = _outer(accepted, status, (parts[old_name], parts[new_name]))
+    outer = _outer(sources.accepted, status, (parts[old_name], parts[new_name]))
     versions = {old_name: status.served.hash, new_name: status.candidate.hash}
     return Parts({graph: outer, **parts}, versions)
+
+
+def _standing(status: ReleaseStatus, sources: Sources) -> Parts | None:
+    """Give the parts of a divided graph as they stand, if they are of this step; only then they are what it says."""
+    for shelf in sources.shelves:
+        new = shelf.entries.get(names_of(sources.graph)[2], {})
+        if new.get("counted") == epoch_of(status):
+            return Parts({name: with_port(entry, None) for name, entry in shelf.entries.items()}, shelf.versions)
+    return None
 
 
 def _named(entry: Entry, name: str) -> dict[str, Any]:

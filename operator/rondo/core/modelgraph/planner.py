@@ -22,7 +22,7 @@ from rondo.core.modelgraph import report
 from rondo.core.modelgraph.compilation import compile_graph
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.judge import Accepted, Judge, Refused
-from rondo.core.modelgraph.releasing import Released, follow_release
+from rondo.core.modelgraph.releasing import Released, follow_release, watch_release
 from rondo.core.modelgraph.releasing import events as release_events
 from rondo.core.modelgraph.report import Verdict
 from rondo.core.modelgraph.serving import Serving, see_serving
@@ -69,14 +69,14 @@ def _named(snapshot: GraphSnapshot) -> Refused | None:
 
 
 def _leave(snapshot: GraphSnapshot, refused: Refused, now: datetime) -> Plan:
-    """Report on a graph that is not accepted; what was served of it before goes on."""
+    """Report on a graph that is not accepted; what was served of it before goes on, unless its release fails."""
     return _keep_on(snapshot, _refusal(snapshot, refused, now), now)
 
 
 def _keep_on(snapshot: GraphSnapshot, refusal: Finding, now: datetime) -> Plan:
-    serving = see_serving(snapshot, None)
+    serving, released = see_serving(snapshot, None), watch_release(snapshot, now)
     change = _service_change(snapshot) if snapshot.name in snapshot.router.document.entries else None
-    return _conclude(snapshot, Verdict(None, refusal, serving, None), _applies([change]), now)
+    return _conclude(snapshot, Verdict(None, refusal, serving, None, released), _applies([change]), now)
 
 
 def _follow(snapshot: GraphSnapshot, graph: Accepted, now: datetime) -> Plan:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from rondo.api.release import PinnedMember, Release, ReleaseState, ReleaseStatus, ReleaseVersion
-from rondo.core.conditions import Condition, Status, timestamp
+from rondo.core.conditions import Condition, Status, shorten, timestamp
 from rondo.core.deployment.finding import Finding
 from rondo.core.durations import format_duration, parse_duration, parse_time
 from rondo.core.modelgraph import checks
-from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.judge import Accepted, checked
 from rondo.core.modelgraph.members import no_adapter, why_silent
 from rondo.core.modelgraph.numbers import Comparison, add_up
-from rondo.core.modelgraph.parts import Parts, Shelf, build_parts, find_version, refused_in
+from rondo.core.modelgraph.parts import Sources, build_parts, refused_in
 from rondo.core.modelgraph.release import Reason, Sight, advance, epoch_of, wake_at
 from rondo.core.modelgraph.serving import Serving, see_serving
 from rondo.core.modelgraph.snapshot import GraphSnapshot
@@ -35,15 +35,15 @@ class Released:
     Attributes:
         status: Its next status; None before the first can begin.
         serving: How far what the status as it stands asks for is served.
-        wanted: Which version is asked for.
-        unready: What the next release waits for.
+        wanted: Which version is asked for; None while the graph is not accepted.
+        unready: What this release, or the next one, waits for.
         before: Its status as it stands.
         look_again: Seconds after which to look again though nothing happens.
     """
 
     status: ReleaseStatus | None
     serving: Serving
-    wanted: Wanted
+    wanted: Wanted | None
     unready: str = ""
     before: ReleaseStatus | None = None
     look_again: float | None = None
@@ -56,17 +56,19 @@ class Released:
     @property
     def same_spec(self) -> bool:
         """Whether what is served, and was before this look, is what the spec says, whatever the members."""
-        return all(
-            each is not None and each.served is not None and each.served.spec == self.wanted.spec
-            for each in (self.before, self.status)
-        )
+        spec = None if self.wanted is None else self.wanted.spec
+        both = (self.before, self.status)
+        return all(each is not None and each.served is not None and each.served.spec == spec for each in both)
 
     @property
     def condition(self) -> Condition:
         """Say how far the release is."""
         if self.status is None:
             return Condition("Released", Status.UNKNOWN, Reason.MEMBER_NOT_READY, f"release 1 waits: {self.unready}")
-        return released(self.status, self.unready)
+        said = released(self.status, self.unready)
+        if self.wanted is None and self.status.candidate is not None:
+            return add_words(said, "it goes no further, for the graph is not accepted")
+        return said
 
     @property
     def finding(self) -> Finding | None:
@@ -74,7 +76,8 @@ class Released:
         status, said = self.status, self.condition
         if self.same_spec:
             return None
-        if status is not None and status.state is ReleaseState.ROLLED_BACK and not self.wanted.unsettled:
+        settled = self.wanted is not None and not self.wanted.unsettled
+        if status is not None and status.state is ReleaseState.ROLLED_BACK and settled:
             return Finding(said.reason, said.message, stalled=True)
         if status is None or status.candidate is not None:
             return Finding(said.reason, said.message, normal=True)
@@ -96,41 +99,45 @@ def follow_release(
     Returns:
         What was found out; why the graph cannot be released at all; or a read that has to be made first.
     """
-    status = snapshot.status.release
-    shelves = (snapshot.router.document.shelf_of(snapshot.name, snapshot.uid), snapshot.lent)
-    lost = _is_lost(snapshot, graph, status, shelves)
+    status, sources = snapshot.status.release, _sources(snapshot, graph)
+    lost = _is_lost(snapshot, status, sources)
     if isinstance(lost, GetLive):
         return lost
-    odd = _other_protocol(graph, status, shelves, snapshot.present)
+    odd = _other_protocol(graph, status, sources)
     if odd:
         return Finding("InvalidSpec", odd, stalled=True)
-    parts = None if status is None else build_parts(status, graph, shelves, snapshot.present)
+    return _advance(snapshot, release, sources, now, lost=lost)
+
+
+def watch_release(snapshot: GraphSnapshot, now: datetime) -> Released | None:
+    """Look at the release of a graph that is not accepted: it goes no further, but it still fails.
+
+    Returns:
+        What was found out; None if there is no release, or nothing says any more how it is made.
+    """
+    topology, _ = checked(snapshot.owner)
+    release = None if topology is None else topology.spec.release
+    if release is None or snapshot.status.release is None:
+        return None
+    sound = release.model_copy(update={"checks": checks.sound(release)})
+    return _advance(snapshot, sound, _sources(snapshot, None), now, lost=False)
+
+
+def _sources(snapshot: GraphSnapshot, graph: Accepted | None) -> Sources:
+    shelves = (snapshot.router.document.shelf_of(snapshot.name, snapshot.uid), snapshot.lent)
+    return Sources(snapshot.name, graph, shelves, snapshot.present)
+
+
+def _advance(snapshot: GraphSnapshot, release: Release, sources: Sources, now: datetime, *, lost: bool) -> Released:
+    status, graph = snapshot.status.release, sources.accepted
+    parts = None if status is None else build_parts(status, sources)
     serving = see_serving(snapshot, None if parts is None else parts.entries)
     seen = Comparison() if status is None else add_up(snapshot.router.counts, snapshot.name, epoch_of(status))
-    sight = _see(snapshot, graph, release, serving, parts, seen, lost=lost)
-    after = advance(status, sight, now)
-    if after is not None and after == status:
-        after = _with_words(after, release, seen, now)
-    unready = sight.wanted.unsettled or sight.unready
-    return Released(after, serving, sight.wanted, unready, status, _look_again(status, after, release, now))
-
-
-def _see(
-    snapshot: GraphSnapshot,
-    graph: Accepted,
-    release: Release,
-    serving: Serving,
-    parts: Parts | None,
-    seen: Comparison,
-    *,
-    lost: bool,
-) -> Sight:
-    status = snapshot.status.release
     divided = status is not None and is_divided(status)
     lacking = checks.what_lacks(release, seen) if divided else ""
-    return Sight(
+    sight = Sight(
         policy=release,
-        wanted=find_wanted(graph.spec, snapshot.around, status),
+        wanted=None if graph is None else find_wanted(graph.spec, snapshot.around, status),
         unready="" if status is None else _why_unready(snapshot, graph, status.candidate),
         arrived=parts is not None and serving.finding is None,
         refused=refused_in(parts, snapshot.router.document.refused) if parts is not None and divided else "",
@@ -138,30 +145,42 @@ def _see(
         lacking=lacking,
         failed=checks.what_fails(release, seen) if divided and not lacking else "",
     )
+    after = advance(status, sight, now)
+    if after is not None and after == status:
+        after = _with_words(after, sight, seen, now)
+    return Released(
+        after, serving, sight.wanted, _why_waiting(sight, after), status, _look_again(status, after, release, now)
+    )
 
 
-def _why_unready(snapshot: GraphSnapshot, graph: Accepted, version: ReleaseVersion | None) -> str:
+def _why_waiting(sight: Sight, status: ReleaseStatus | None) -> str:
+    """Say what a release, or the next one, waits for; empty if for nothing but time, requests or somebody."""
+    unready = sight.unready if status is not None and status.candidate is not None else ""
+    if sight.wanted is None or (status is not None and is_divided(status)):
+        return unready
+    return sight.wanted.unsettled or unready
+
+
+def _why_unready(snapshot: GraphSnapshot, graph: Accepted | None, version: ReleaseVersion | None) -> str:
     """Say which revisions of a version cannot be asked, or have no pod that answers; empty if there is none."""
     members = () if version is None else version.members
     return "; ".join(words for member in members if (words := _why_member(snapshot, graph, member)))
 
 
-def _why_member(snapshot: GraphSnapshot, graph: Accepted, member: PinnedMember) -> str:
-    why = no_adapter(graph.spec.protocol, member.protocol)
+def _why_member(snapshot: GraphSnapshot, graph: Accepted | None, member: PinnedMember) -> str:
+    why = "" if graph is None else no_adapter(graph.spec.protocol, member.protocol)
     down = None if why else why_silent(snapshot.around.get(MODEL_DEPLOYMENT, member.name) or {}, member.revision)
     why = why if down is None else down[1]
     return f"ModelDeployment {member.name}, revision {member.revision}: {why}" if why else ""
 
 
-def _is_lost(
-    snapshot: GraphSnapshot, graph: Accepted, status: ReleaseStatus | None, shelves: tuple[Shelf, ...]
-) -> bool | GetLive:
+def _is_lost(snapshot: GraphSnapshot, status: ReleaseStatus | None, sources: Sources) -> bool | GetLive:
     """Tell whether what is served is nowhere to be found any more; that the view does not have it is no proof."""
     if status is None or status.served is None:
         return False
     if any(_is_gone(snapshot, member) for member in status.served.members):
         return True
-    if find_version(status.served, graph, shelves, snapshot.present) is not None:
+    if sources.find(status.served) is not None:
         return False
     live = GetLive(Ref(CONFIG_MAP, snapshot.namespace, snapshot.router.key.name))
     found = snapshot.memory.reads.get(live)
@@ -170,7 +189,7 @@ def _is_lost(
     if found.error is not None:
         return False
     shelf = read(found.value).shelf_of(snapshot.name, snapshot.uid)
-    return find_version(status.served, graph, (shelf,), snapshot.present) is None
+    return replace(sources, shelves=(shelf,)).find(status.served) is None
 
 
 def _is_gone(snapshot: GraphSnapshot, member: PinnedMember) -> bool:
@@ -182,13 +201,11 @@ def _is_gone(snapshot: GraphSnapshot, member: PinnedMember) -> bool:
     return deployment is not None and member.uid not in {"", deployment["metadata"]["uid"]}
 
 
-def _other_protocol(
-    graph: Accepted, status: ReleaseStatus | None, shelves: tuple[Shelf, ...], present: frozenset[str]
-) -> str:
+def _other_protocol(graph: Accepted, status: ReleaseStatus | None, sources: Sources) -> str:
     """Say that a graph shall speak another protocol than what is served, if so."""
     if status is None or status.served is None:
         return ""
-    served = find_version(status.served, graph, shelves, present)
+    served = sources.find(status.served)
     if served is None or served["protocol"] == graph.spec.protocol.value:
         return ""
     words = (
@@ -207,14 +224,18 @@ def released(status: ReleaseStatus, unready: str = "") -> Condition:
         status: Its status.
         unready: What it, or the next one, waits for.
     """
-    title = f"release {status.number}"
+    title, served = f"release {status.number}", "" if status.served is None else f"release {status.served.number}"
     match status.state:
         case ReleaseState.PROMOTED:
-            words = f"release {status.served.number if status.served else status.number} is promoted"
+            words = f"{title} is promoted"
+            return _waiting(Condition("Released", Status.TRUE, status.reason, words), unready)
+        case ReleaseState.REVERTED:
+            words = f"{title} was left, for it is not asked for any more; {served} is served"
             return _waiting(Condition("Released", Status.TRUE, status.reason, words), unready)
         case ReleaseState.ROLLED_BACK:
-            back = f"; back to release {status.served.number}" if status.served else ""
-            words = f"{title} was rolled back{_where(status)}: {status.message}{back}"
+            words = (
+                f"{title} was rolled back{_where(status)}: {status.message}{f'; back to {served}' if served else ''}"
+            )
             return _waiting(Condition("Released", Status.FALSE, status.reason, words), unready)
         case ReleaseState.PAUSED:
             words = f"{title} is paused{_where(status)}: {status.message}; decide by spec.release.decision"
@@ -222,29 +243,37 @@ def released(status: ReleaseStatus, unready: str = "") -> Condition:
         case ReleaseState.PREPARING:
             reason = Reason.MEMBER_NOT_READY if unready else Reason.PROGRESSING
             words = f"{title} is being prepared: {unready or 'its revisions answer'}"
+            if status.candidate is None:
+                words = f"what {title} served is lost{f'; next: {unready}' if unready else ''}"
             return Condition("Released", Status.UNKNOWN, reason, words)
         case ReleaseState.PROGRESSING:
             words = status.message or f"{title}{_where(status)}: the routers are going over to it"
-            return Condition("Released", Status.UNKNOWN, Reason.PROGRESSING, words)
+            reason = Reason.MEMBER_NOT_READY if unready else Reason.PROGRESSING
+            return Condition("Released", Status.UNKNOWN, reason, f"{words}{f'; {unready}' if unready else ''}")
 
 
 def _waiting(said: Condition, unready: str) -> Condition:
-    return said if not unready else Condition(said.type, said.status, said.reason, f"{said.message}; next: {unready}")
+    return add_words(said, f"next: {unready}") if unready else said
+
+
+def add_words(said: Condition, words: str) -> Condition:
+    """Say more of the same."""
+    return replace(said, message=f"{said.message}; {words}")
 
 
 def _where(status: ReleaseStatus) -> str:
     return f" at step {status.step} ({status.weight}%)" if status.step else ""
 
 
-def _with_words(status: ReleaseStatus, release: Release, seen: Comparison, now: datetime) -> ReleaseStatus:
+def _with_words(status: ReleaseStatus, sight: Sight, seen: Comparison, now: datetime) -> ReleaseStatus:
     """Tell what the step has come to so far, if that was not told a moment ago."""
     if status.state is not ReleaseState.PROGRESSING or status.since is None:
         return status
     if status.seen is not None and now - parse_time(status.seen) < WORDS_EVERY:
         return status
+    release, lacking = sight.policy, sight.lacking
     step = release.steps[min(status.step, len(release.steps)) - 1]
-    held = min(now - parse_time(status.since), parse_duration(step.hold))
-    lacking = checks.what_lacks(release, seen)
+    held = min(max(now - parse_time(status.since), timedelta(0)), parse_duration(step.hold))
     numbers = seen.words(compared=release.compare is not None)
     message = (
         f"release {status.number}: step {status.step} of {len(release.steps)}, {status.weight}% for "
@@ -281,6 +310,6 @@ def events(before: ReleaseStatus | None, after: ReleaseStatus | None) -> Iterato
     bad = after.state in {ReleaseState.ROLLED_BACK, ReleaseState.PAUSED}
     words = f"release {after.number}: step {after.step}, {after.weight}%"
     if after.state is not ReleaseState.PROGRESSING:
-        words = released(after).message
+        words = shorten(released(after).message)
     reason = "ReleaseStep" if after.state is ReleaseState.PROGRESSING else after.state.value
     yield EventDraft(EventType.WARNING if bad else EventType.NORMAL, reason, "Release", words)

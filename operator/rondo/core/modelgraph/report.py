@@ -16,7 +16,7 @@ from rondo.core.deployment.finding import Finding
 from rondo.core.deployment.render import url
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.judge import Accepted
-from rondo.core.modelgraph.releasing import Released, facts_of
+from rondo.core.modelgraph.releasing import Released, add_words, facts_of
 from rondo.core.modelgraph.releasing import released as say_released
 from rondo.core.modelgraph.serving import Serving
 from rondo.core.modelgraph.snapshot import GraphSnapshot
@@ -123,8 +123,10 @@ def _conditions(verdict: Verdict, release: ReleaseStatus | None, *, was_ready: b
     if graph is None or refusal is not None:
         assert refusal is not None  # noqa: S101 - one of the two is given
         yield Condition("Accepted", Status.FALSE, refusal.reason, refusal.message)
-        if release is not None:
-            yield say_released(release)
+        if verdict.released is not None:
+            yield verdict.released.condition
+        elif release is not None:
+            yield add_words(say_released(release), "nobody judges it, for no spec.release is accepted")
         yield from _refused(refusal, verdict.serving)
         return
     yield Condition("Accepted", Status.TRUE, Reason.ACCEPTED)

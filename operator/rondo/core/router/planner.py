@@ -16,7 +16,7 @@ from rondo.core.deployment.objects import Change, compare
 from rondo.core.graph import Graph
 from rondo.core.modelgraph.compilation import compile_graph, secrets_in, with_port
 from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
-from rondo.core.modelgraph.parts import Parts, Shelf, build_parts, graph_of, names_of, nested_in, refused_in
+from rondo.core.modelgraph.parts import Parts, Shelf, Sources, build_parts, graph_of, names_of, nested_in, refused_in
 from rondo.core.modelgraph.surroundings import Surroundings, gather
 from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
 from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH, SERVICE
@@ -160,7 +160,7 @@ def _choose(
     versions: dict[str, str] = {}
     for name in snapshot.graphs:
         judgement = judge.judge(name)
-        parts = _parts(snapshot, judgement, refused) if isinstance(judgement, Accepted) else None
+        parts = _parts(snapshot, name, judgement if isinstance(judgement, Accepted) else None, refused)
         if parts is not None:
             chosen |= parts.entries
             versions |= parts.versions
@@ -178,17 +178,19 @@ def _choose(
     return chosen, versions
 
 
-def _parts(snapshot: RouterSnapshot, graph: Accepted, refused: Mapping[str, tuple[str, str]]) -> Parts | None:
+def _parts(
+    snapshot: RouterSnapshot, name: str, graph: Accepted | None, refused: Mapping[str, tuple[str, str]]
+) -> Parts | None:
     """Give the parts of a graph that makes releases; without its candidate if a router has refused that."""
-    thing = snapshot.graphs[graph.name]
+    thing = snapshot.graphs[name]
     said = thing.get("status", {}).get("release")
-    if graph.spec.release is None or not said:
+    if not thing["spec"].get("release") or not said:
         return None
     status = ReleaseStatus.model_validate(said)
-    own = snapshot.router.document.shelf_of(graph.name, thing["metadata"]["uid"])
-    shelves = (own, snapshot.lent.get(graph.name, Shelf()))
-    for candidate in (status.candidate, None):
-        parts = build_parts(status.model_copy(update={"candidate": candidate}), graph, shelves, snapshot.graphs)
+    own = snapshot.router.document.shelf_of(name, thing["metadata"]["uid"])
+    sources = Sources(name, graph, (own, snapshot.lent.get(name, Shelf())), snapshot.graphs)
+    for candidate in (status.candidate, None) if graph is not None else (status.candidate,):
+        parts = build_parts(status.model_copy(update={"candidate": candidate}), sources)
         if parts is not None and not refused_in(parts, refused):
             return parts
     return None

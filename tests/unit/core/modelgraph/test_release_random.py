@@ -1,7 +1,7 @@
 """Releases under whatever happens in whatever order: edits, revisions, numbers, time, and an operator that crashes.
 
-Whatever it is, the plan has exactly the versions that the status names, weights only grow within a release, and another
-version is served only after all steps.
+Whatever it is, the plan has exactly the versions that the status names, each asked by its own protocol, weights only
+grow within a release, another version is served only after all steps, and no revision is kept that nobody asks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.unit.core.modelgraph.world import CrashError, World
 TIMEOUTS = ("5s", "6s", "7s")
 REVISIONS = ("r1", "r2", "r3")
 STEPS = [{"weight": 10, "hold": "10m"}, {"weight": 50, "hold": "10m"}]
+SPOKEN = dict(zip(REVISIONS, ("OpenAI", "KServeV1", "OpenInference"), strict=True))
 RELEASE: Body = {"steps": STEPS, "checks": [{"expression": "new.errorRate <= 0.1"}], "minRequests": 10}
 SPECS = {spec_hash(parsed({**A, "timeout": timeout})): timeout for timeout in TIMEOUTS}
 
@@ -31,6 +32,8 @@ class Play:
     weights: dict[int, int] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
     candidates: set[str] = field(default_factory=set)
+    timeout: str = TIMEOUTS[0]
+    spoiled: bool = False
 
     def begin(self) -> None:
         self.edit(TIMEOUTS[0])
@@ -41,10 +44,17 @@ class Play:
         self.look()
 
     def edit(self, timeout: str) -> None:
+        self.timeout, self.spoiled = timeout, False
         self.world.put(graph("g", {**A, "timeout": timeout}, release=RELEASE))
 
+    def spoil(self, expression: str) -> None:
+        """Write what is not accepted."""
+        self.spoiled = True
+        checks = [*RELEASE["checks"], {"expression": expression}]
+        self.world.put(graph("g", {**A, "timeout": self.timeout}, release={**RELEASE, "checks": checks}))
+
     def revise(self, revision: str) -> None:
-        self.world.model("a", revision=revision, kept=dict.fromkeys(REVISIONS, 1))
+        self.world.model("a", revision=revision, protocol=SPOKEN[revision], kept=dict.fromkeys(REVISIONS, 1))
 
     def wait(self, seconds: int) -> None:
         self.world.pass_time(seconds=seconds)
@@ -99,11 +109,13 @@ class Play:
         divided = release["state"] in {"Progressing", "Paused"}
         names = {entry["name"] for entry in self.world.plan()["graphs"]}
         assert names == ({"g", "g.old", "g.new"} if divided else {"g"})
+        assert release["leaving"] == [] or self.spoiled
         if divided:
             assert self.version("g.old") == said(release["served"])
             assert self.version("g.new") == said(release["candidate"])
             shares = self.world.entry("g")["nodes"][0]["split"]["to"]
-            assert [share["weight"] for share in shares] == [100 - release["weight"], release["weight"]]
+            weights = [share["weight"] for share in shares]
+            assert self.spoiled or weights == [100 - release["weight"], release["weight"]]
         else:
             assert self.version("g") == said(release["served"])
         pinned = {member["revision"] for member in release["served"]["members"]}
@@ -111,19 +123,21 @@ class Play:
         candidate = release.get("candidate") or {"members": ()}
         assert asked <= pinned | {member["revision"] for member in candidate["members"]}
 
-    def version(self, name: str) -> tuple[int, str]:
-        """Give timeout and revision of a part of the plan."""
+    def version(self, name: str) -> tuple[int, str, str]:
+        """Give timeout, revision and protocol of a part of the plan."""
         (node,) = self.world.entry(name)["nodes"]
         host = node["target"]["url"].removeprefix("http://").split(".")[0]
-        return node["timeoutMillis"], host.removeprefix("a-")
+        return node["timeoutMillis"], host.removeprefix("a-"), node["target"]["protocol"]
 
 
-def said(version: Body) -> tuple[int, str]:
-    return int(SPECS[version["spec"]][:-1]) * 1000, version["members"][0]["revision"]
+def said(version: Body) -> tuple[int, str, str]:
+    revision = version["members"][0]["revision"]
+    return int(SPECS[version["spec"]][:-1]) * 1000, revision, SPOKEN[revision]
 
 
 MOVES = st.one_of(
     st.tuples(st.just("edit"), st.sampled_from(TIMEOUTS)),
+    st.tuples(st.just("spoil"), st.sampled_from(("new.errorRate <=", "newer.p95 < 1.0"))),
     st.tuples(st.just("revise"), st.sampled_from(REVISIONS)),
     st.tuples(st.just("wait"), st.sampled_from((1, 2, 60, 600, 8000))),
     st.tuples(st.just("count"), st.sampled_from((0, 0, 50))),

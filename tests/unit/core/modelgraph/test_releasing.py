@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -160,6 +161,7 @@ def test_counts_of_another_step_do_not_count(world: World) -> None:
     assert state(world) == "2 Progressing 2/50"
     assert "0 of 100 requests came to the new version" in world.condition("g", "Released")["message"]
     go_on(world, hours=2)
+    go_on(world, seconds=30)
     assert world.says("g", "Released") == "False/TooFewRequests"
 
 
@@ -190,8 +192,13 @@ def test_a_bad_version_is_rolled_back_and_named_with_its_numbers(world: World) -
     assert state(world) == "2 RolledBack 1/10"
     world.put(released())
     go_on(world, seconds=0)
-    assert state(world) == "2 Promoted 1/10"
+    assert state(world) == "2 Reverted 1/10"
     assert world.says("g", "Ready") == "True/Ready"
+    assert world.says("g", "Released") == "True/Reverted"
+    words = "release 2 was left, for it is not asked for any more; release 1 is served"
+    assert world.condition("g", "Released")["message"] == words
+    told = [event.note for event in world.events if event.reason == "Reverted"]
+    assert told == [words]
 
 
 def test_the_new_revision_of_a_member_is_released_while_the_graph_stays_ready(world: World) -> None:
@@ -265,6 +272,107 @@ def test_a_spec_that_makes_no_sense_stops_a_release_where_it_is(world: World) ->
     assert world.says("g", "Accepted") == "False/InvalidSpec"
     assert state(world) == "2 Progressing 1/10"
     assert world.plan() == before
+    assert world.says("g", "Released") == "Unknown/Progressing"
+    assert "it goes no further, for the graph is not accepted" in world.condition("g", "Released")["message"]
+    go_on(world, seconds=30)
+    assert state(world) == "2 RolledBack 1/10"
+    go_on(world, seconds=0)
+    assert list(parts(world)) == ["g"]
+    assert "timeoutMillis" not in world.entry("g")["nodes"][0]
+    assert world.says("g", "Accepted") == "False/InvalidSpec"
+
+
+TYPO = {**RELEASE, "checks": [{"expression": "new.errorRate <="}, *RELEASE["checks"]]}
+REFUSALS = [
+    ("a typo in a check", released({**A, "timeout": "5s"}, release=TYPO), "InvalidSpec"),
+    ("a node that nobody asks", released(A, B), "InvalidSpec"),
+    ("another protocol", graph("g", A, release=RELEASE, protocol="KServeV1"), "InvalidSpec"),
+    ("a target that is gone", released(target("c")), "TargetNotFound"),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
+def test_a_bad_version_is_rolled_back_also_while_the_graph_is_refused(world: World, body: Body, reason: str) -> None:
+    before = world.entry("g")
+    edit(world)
+    world.put(body)
+    go_on(world, seconds=1)
+    assert world.says("g", "Accepted") == f"False/{reason}"
+    world.count("g", old=counted(), new=counted())
+    go_on(world, minutes=30)
+    assert state(world) == "2 Progressing 1/10"
+    world.count("g", old=counted(), new=counted(errors=200))
+    go_on(world, seconds=0)
+    assert world.says("g", "Released") == "False/CheckFailed"
+    assert world.entry("g") == before
+    go_on(world, seconds=1)
+    assert list(parts(world)) == ["g"]
+    assert world.status("g")["release"]["leaving"] == []
+
+
+def test_a_release_is_aborted_also_while_the_graph_is_refused(world: World) -> None:
+    edit(world)
+    abort = {**RELEASE, "decision": {"number": 2, "action": "Abort"}}
+    world.put(released(A, B, release=abort))
+    go_on(world, seconds=0)
+    assert world.says("g", "Released") == "False/Aborted"
+    assert list(parts(world)) == ["g"]
+
+
+def test_that_nobody_judges_a_release_is_told(world: World) -> None:
+    edit(world)
+    world.put(graph("g", A, B))
+    go_on(world, seconds=0)
+    assert state(world) == "2 Progressing 1/10"
+    assert "nobody judges it" in world.condition("g", "Released")["message"]
+
+
+def test_going_back_waits_for_no_member(world: World) -> None:
+    both = {"name": "f", "fallback": [{"node": "a"}, {"node": "b"}]}
+    edit(world, both, A, B)
+    for _ in range(2):
+        world.count("g", old=counted(), new=counted())
+        go_on(world, minutes=10)
+    assert state(world) == "2 Promoted 2/50"
+    edit(world, both, {**A, "timeout": "5s"}, B)
+    assert state(world) == "3 Progressing 1/10"
+    world.model("b", revision="b2", ready=False, message="0/1 pods", kept={"b1": 1})
+    world.put(released(both, A, B))
+    go_on(world, seconds=0)
+    assert state(world) == "3 Reverted 1/10"
+    assert list(parts(world)) == ["g"]
+
+
+def test_a_stalled_member_does_not_make_a_failure_forgotten(world: World) -> None:
+    world.model("a", revision="a2", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=0)
+    go_on(world, seconds=2)
+    world.count("g", old=counted(), new=counted(errors=100))
+    go_on(world, seconds=0)
+    assert state(world) == "2 RolledBack 1/10"
+    stalled = copy.deepcopy(world.objects[Ref(MODEL_DEPLOYMENT, NAMESPACE, "a")])
+    ready, available = ({"type": type_, "status": "False", "reason": "CrashLoop"} for type_ in ("Ready", "Available"))
+    stalled["status"]["conditions"] = [available, ready, {"type": "Stalled", "status": "True", "reason": "CrashLoop"}]
+    world.put(stalled)
+    go_on(world, seconds=5)
+    assert state(world) == "2 RolledBack 1/10"
+    world.model("a", revision="a2", kept={"a1": 1, "a2": 1})
+    go_on(world, seconds=5)
+    assert state(world) == "2 RolledBack 1/10"
+
+
+def test_a_release_is_not_judged_before_the_routers_were_heard(world: World) -> None:
+    edit(world, release={**RELEASE, "steps": STEPS[:1]})
+    world.count("g", old=counted(), new=counted())
+    world.restart()
+    world.now += timedelta(hours=9)
+    world.settle()
+    assert state(world) == "2 Progressing 1/10"
+    world.tell()
+    world.settle()
+    assert state(world) == "2 Progressing 1/10"
+    world.count("g", old=counted(), new=counted())
+    assert state(world) == "2 Promoted 1/10"
 
 
 def test_what_routers_refuse_is_rolled_back(world: World) -> None:
