@@ -22,7 +22,7 @@ from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 
 from rondo.api.base import GROUP, VERSION
 from rondo.cli.errors import CommandError
-from rondo.cli.output import shorten
+from rondo.cli.output import LONGEST_REFUSAL, shorten
 from rondo.cli.progress import Object
 
 PIPELINES: Final = "pipelines"
@@ -33,8 +33,6 @@ GRAPHS: Final = "modelgraphs"
 _CONNECT: Final = 5.0
 _STREAM: Final = 50
 """Seconds of one watch; after it the object is read again, so a stream that has died in silence is noticed."""
-_LONGEST: Final = 300
-"""Characters of a refusal that are shown; what stands between here and the cluster may answer with a whole page."""
 _PAUSE: Final = 1.0
 """Seconds between tries to reach an API server that was there before."""
 
@@ -61,7 +59,7 @@ class Reply:
         except ValueError:
             said = self.body.decode(errors="replace")
         words = said.get("message", said) if isinstance(said, dict) else said
-        return shorten(" ".join(str(words).split()), _LONGEST)
+        return shorten(" ".join(str(words).split()), LONGEST_REFUSAL)
 
     def json(self) -> Any:
         """The body as JSON.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
+
+LONGEST_REFUSAL: Final = 300
+"""Characters of a refusal that are shown; what stands between here and who was asked may answer with a whole page."""
 
 
 class Output(StrEnum):

@@ -22,7 +22,7 @@ from rondo.cli.errors import FAILED, CommandError
 from rondo.cli.graph.show import get
 from rondo.cli.graph.topology import Member, members, why_not_ready
 from rondo.cli.graph.trail import steps_node
-from rondo.cli.output import Output, written
+from rondo.cli.output import LONGEST_REFUSAL, Output, shorten, written
 from rondo.cli.progress import Object
 from rondo.cli.screen import can_draw, draw
 from rondo.core.durations import parse_duration
@@ -218,6 +218,9 @@ def show(told: Told, console: Console, *, answers: bool) -> None:
 
 def written_out(told: Told, output: Output, encoding: str = "utf-8") -> str:
     """Write what goes to standard output: for people the answer, for programs the steps with it."""
+    if output is Output.TABLE and isinstance(told.answer, str) and not (told.is_good or told.steps):
+        # So answers what stands in between, such as a load balancer, and with a whole page.
+        return shorten(" ".join(told.answer.split()), LONGEST_REFUSAL)
     if output is Output.TABLE:
         return written(told.answer, output, encoding)
     whole = {"status": told.status, "revision": told.revision or None, "answer": told.answer}

@@ -131,6 +131,14 @@ def test_the_answer_can_be_piped() -> None:
     assert ask.written_out(ask.Told(500, "oops"), Output.TABLE) == "oops"
 
 
+def test_a_page_of_something_in_between_is_cut_for_people() -> None:
+    told = ask.Told(502, "<html>\n" + "bad gateway " * 2000)
+    assert ask.written_out(told, Output.TABLE) == "<html> " + "bad gateway " * 24 + "bad g... (24006 characters)"
+    assert json.loads(ask.written_out(told, Output.JSON))["answer"] == told.answer
+    long = ask.Told(200, "word " * 1000)
+    assert ask.written_out(long, Output.TABLE) == long.answer, "what a graph answered is whole"
+
+
 def shown(told: ask.Told) -> list[str]:
     console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), width=80, color_system=None)
     with console.capture() as captured:
