@@ -110,6 +110,7 @@ fn fault(graph: &GraphPlan, message: String) -> PlanError {
 
 /// States of what is served now, by graph and by node, with the plans they were made for.
 struct States<'a> {
+    plan: Option<&'a Plan>,
     graphs: HashMap<&'a str, (&'a GraphPlan, Arc<GraphState>)>,
     tallies: HashMap<&'a str, &'a Arc<Tally>>,
     nodes: HashMap<(&'a str, &'a str), (&'a NodePlan, Arc<NodeState>)>,
@@ -117,8 +118,9 @@ struct States<'a> {
 
 impl<'a> States<'a> {
     fn of(before: Option<&'a (Plan, Arc<Served>)>) -> Self {
-        let mut found = Self { graphs: HashMap::new(), tallies: HashMap::new(), nodes: HashMap::new() };
+        let mut found = Self { plan: None, graphs: HashMap::new(), tallies: HashMap::new(), nodes: HashMap::new() };
         let Some((plan, served)) = before else { return found };
+        found.plan = Some(plan);
         let mut nodes = served.nodes.iter();
         for (graph, ready) in plan.graphs.iter().zip(&served.graphs) {
             found.graphs.insert(&graph.name, (graph, Arc::clone(&ready.state)));
@@ -145,11 +147,20 @@ impl<'a> States<'a> {
         }
     }
 
-    fn node(&self, graph: &str, plan: &NodePlan, metrics: &Metrics) -> Arc<NodeState> {
-        match self.nodes.get(&(graph, plan.name.as_str())) {
-            Some((before, state)) if *before == plan => Arc::clone(state),
-            _ => Arc::new(NodeState::new(graph, plan, metrics)),
+    fn node(&self, plan: &Plan, graph: &GraphPlan, node: &NodePlan, metrics: &Metrics) -> Arc<NodeState> {
+        let name = graph.name.as_str();
+        match self.nodes.get(&(name, node.name.as_str())) {
+            Some((before, state)) if *before == node && self.answers_alike(plan, graph, node) => Arc::clone(state),
+            _ => Arc::new(NodeState::new(name, node, metrics)),
         }
+    }
+
+    /// Whether what a cache remembers is what it would be answered now: nothing below it has changed.
+    fn answers_alike(&self, plan: &Plan, graph: &GraphPlan, node: &NodePlan) -> bool {
+        let before = self.plan.zip(self.graphs.get(graph.name.as_str()));
+        node.cache.is_none()
+            || before
+                .is_some_and(|(before, (known, _))| before.below(known, &node.name) == plan.below(graph, &node.name))
     }
 }
 
@@ -165,7 +176,7 @@ impl Scope<'_> {
     fn graph(&self, plan: &GraphPlan, kept: &States<'_>, metrics: &Metrics) -> Result<(Graph, Vec<Node>), String> {
         let mut nodes = Vec::with_capacity(plan.nodes.len());
         for (position, node) in plan.nodes.iter().enumerate() {
-            let state = kept.node(&plan.name, node, metrics);
+            let state = kept.node(self.plan, plan, node, metrics);
             nodes.push(
                 self.node(plan, node, state).map_err(|words| format!("nodes[{position}] {}: {words}", node.name))?,
             );

@@ -123,6 +123,41 @@ pub struct NodePlan {
     pub response: Option<MappingPlan>,
 }
 
+impl NodePlan {
+    /// Names of the nodes of its graph that it may ask.
+    pub fn asks(&self) -> Vec<&str> {
+        let mut names: Vec<&String> = Vec::new();
+        names.extend(self.sequence.iter().flatten());
+        names.extend(self.parallel.iter().flat_map(|of| &of.nodes));
+        names.extend(self.switch.iter().flatten().map(|case| &case.node));
+        names.extend(self.split.iter().flat_map(|of| &of.to).map(|share| &share.node));
+        names.extend(self.fallback.iter().flatten().map(|choice| &choice.node));
+        names.extend(self.mirror.iter().flat_map(|of| std::iter::once(&of.node).chain(&of.to)));
+        names.extend(self.cache.iter().map(|of| &of.node));
+        names.extend(self.batch.iter().map(|of| &of.node));
+        names.into_iter().map(String::as_str).collect()
+    }
+}
+
+impl Plan {
+    /// A node with all that it may ask, also in other graphs, and what of their graphs has a say in answers.
+    pub fn below<'a>(&'a self, graph: &'a GraphPlan, node: &str) -> Vec<(Protocol, &'a [String], &'a NodePlan)> {
+        let mut found: Vec<(Protocol, &'a [String], &'a NodePlan)> = Vec::new();
+        let mut left = vec![(graph, node)];
+        while let Some((graph, name)) = left.pop() {
+            let Some(node) = graph.nodes.iter().find(|node| node.name == name) else { continue };
+            if found.iter().any(|(.., known)| std::ptr::eq(*known, node)) {
+                continue;
+            }
+            found.push((graph.protocol, &graph.headers, node));
+            left.extend(node.asks().into_iter().map(|name| (graph, name)));
+            let inner = node.graph.as_ref().and_then(|name| self.graphs.iter().find(|graph| graph.name == *name));
+            left.extend(inner.map(|graph| (graph, graph.entry.as_str())));
+        }
+        found
+    }
+}
+
 /// What happens when a node fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnError {

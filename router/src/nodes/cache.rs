@@ -14,7 +14,7 @@ use crate::plan::CachePlan;
 /// What an entry costs besides its body and headers, about.
 const ENTRY_BYTES: usize = 256;
 
-/// An answer in the cache.
+/// An answer in the cache: its bytes alone, whatever was made of them for one request.
 #[derive(Debug, Clone)]
 pub struct Kept {
     status: StatusCode,
@@ -88,12 +88,12 @@ fn key_of(call: &Call, node: &Node, cache: &Cache, question: &Question) -> Resul
 }
 
 fn keep(answer: &Answer) -> Option<Arc<Kept>> {
-    let body = answer.kept()?.clone();
+    let body = answer.kept()?.apart();
     Some(Arc::new(Kept { status: answer.status, headers: answer.headers.clone(), body }))
 }
 
 fn restore(kept: &Kept) -> Answer {
-    Answer { status: kept.status, headers: kept.headers.clone(), body: AnswerBody::Full(kept.body.clone()) }
+    Answer { status: kept.status, headers: kept.headers.clone(), body: AnswerBody::Full(kept.body.afresh()) }
 }
 
 /// An outcome that is not kept, for all who waited for it.
@@ -114,6 +114,23 @@ impl Refused {
                 &node.name,
                 "the answer came as a stream and cannot be shared",
             )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_request_reads_of_an_answer_does_not_stay_in_the_cache() {
+        let answer = Answer::json(StatusCode::OK, json!({"x": 1}));
+        let kept = keep(&answer).expect("it is no stream");
+        for _ in 0..2 {
+            let restored = restore(&kept);
+            assert!(restored.kept().is_some_and(|body| !body.is_read() && body.json() == Ok(&json!({"x": 1}))));
+            assert!(!kept.body.is_read());
         }
     }
 }

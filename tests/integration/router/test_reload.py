@@ -169,6 +169,26 @@ async def test_a_breaker_stays_open_over_a_plan_that_does_not_touch_it(running: 
             assert answer.status == 500
 
 
+async def test_a_cache_forgets_what_another_would_answer_now(running: RouterProcess) -> None:
+    cache = {"name": "k", "cache": {"node": "f", "ttlMillis": 60000, "maxBytes": 1000000}}
+    fallback = {"name": "f", "fallback": [{"node": "n"}]}
+    async with backend({"json": "a"}) as one, backend({"json": "b"}) as other:
+        port = free_port()
+        more = graph([target("m", other.url)], name="more", port=free_port())
+        for plan in ([], [more]):
+            await running.serve([graph([cache, fallback, target("n", one.url)], port=port), *plan])
+            assert await ask(running.session, port) == "a"
+        assert len(one.seen) == 1, "another graph has no say in it"
+        await running.serve([graph([cache, fallback, target("n", other.url)], port=port)])
+        assert await ask(running.session, port) == "b"
+        inner = graph([target("n", one.url)], name="inner", port=free_port())
+        nodes = [cache, fallback, {"name": "n", "graph": "inner"}]
+        for server, told in ((one, "a"), (other, "b")):
+            inner["nodes"] = [target("n", server.url)]
+            await running.serve([graph(nodes, port=port), inner])
+            assert await ask(running.session, port) == told
+
+
 async def test_a_port_whose_graph_is_gone_is_closed_but_answers_what_it_has_begun(running: RouterProcess) -> None:
     async with backend({"after": 0.5, "json": "late"}) as server:
         port = free_port()
