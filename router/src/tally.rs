@@ -104,7 +104,11 @@ fn bucket_of(took: Duration) -> usize {
     (place as usize).min(BUCKETS - 1)
 }
 
-/// A request that is counted when it has ended; one whose client left before its time was over is not.
+/// A client that leaves when so much of the time is over has waited for it to the end: its clock runs ahead of this one.
+const PATIENT: f64 = 0.9;
+
+/// A request that is counted when it has ended. One whose client left is an error if that was at the end of its time, and
+/// is not counted if it was earlier.
 pub struct Counting {
     tally: Arc<Tally>,
     begun: Instant,
@@ -122,7 +126,8 @@ impl Counting {
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        if !self.over && Instant::now() >= self.deadline {
+        let given = self.deadline.saturating_duration_since(self.begun);
+        if !self.over && self.begun.elapsed() >= given.mul_f64(PATIENT) {
             self.tally.count(self.begun.elapsed(), false);
         }
     }
@@ -156,10 +161,15 @@ mod tests {
         tally.begin(later()).end(false);
         drop(tally.begin(later()));
         drop(tally.begin(Instant::now()));
+        let (begun, tenth) =
+            (Instant::now().checked_sub(Duration::from_secs(9)).expect("later"), Duration::from_secs(1));
+        for (deadline, over) in [(begun + 10 * tenth, false), (begun + 11 * tenth, false)] {
+            drop(Counting { tally: Arc::clone(&tally), begun, deadline, over });
+        }
         tally.compared(true);
         tally.compared(false);
         let counts = tally.counts();
-        assert_eq!((counts.requests, counts.errors, counts.compared, counts.agreed), (3, 2, 2, 1));
-        assert_eq!(counts.seconds.values().sum::<u64>(), 3);
+        assert_eq!((counts.requests, counts.errors, counts.compared, counts.agreed), (4, 3, 2, 1));
+        assert_eq!(counts.seconds.values().sum::<u64>(), 4);
     }
 }

@@ -3,12 +3,23 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Asked, Call, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId};
 use crate::message::{AnswerBody, Failure, FailureKind, Question};
 use crate::protocol::adapt;
+
+/// Whether a graph did what it could: a client's own mistake does not speak against it.
+fn is_good(outcome: &Result<Outcome, Elapsed>) -> bool {
+    let status = match outcome {
+        Err(_) => return false,
+        Ok(Ok(answer)) => answer.status,
+        Ok(Err(failure)) => failure.kind.status(),
+    };
+    !status.is_server_error()
+}
 
 /// Asks another graph.
 ///
@@ -36,7 +47,7 @@ pub async fn ask(
     let counting = inner.tally.as_ref().map(|tally| tally.begin(deadline));
     let outcome = timeout_at(deadline, ask_node(&within, entry, next, stream && direct)).await;
     if let Some(counting) = counting {
-        counting.end(matches!(&outcome, Ok(Ok(answer)) if !answer.status.is_server_error()));
+        counting.end(is_good(&outcome));
     }
     let mut answer = outcome
         .map_err(|_| bad(FailureKind::Timeout, format!("graph {} did not answer in its time", inner.name)))??;

@@ -79,6 +79,20 @@ async def test_each_side_is_counted_by_itself_and_steps_begin_at_zero(running: R
         assert (await counted(running, "2.2", 20)).new.requests > 10
 
 
+async def test_mistakes_of_clients_speak_against_no_side(running: RouterProcess) -> None:
+    async with backend({"json": "a"}) as old, backend({"json": "b"}) as new:
+        port = free_port()
+        plan = parts(old.url, new.url, split(0, 1), port=port, epoch="7.1")
+        for part in plan[1:]:
+            part["nodes"].append({"name": "s", "switch": [{"when": "request.headers['x-a'] == 'b'", "node": "n"}]})
+            part["entry"] = "s"
+        await running.serve(plan)
+        assert {answer[:3] for answer in await ask(running, port, 3)} == {"404"}
+        assert await ask(running, port, 1, **{"x-a": "b"}) == ['200 "b"']
+        found = await counted(running, "7.1", 4)
+        assert (found.new.requests, found.new.errors) == (4, 0)
+
+
 async def test_what_does_not_answer_in_time_is_an_error(running: RouterProcess) -> None:
     async with backend({"json": "a"}) as old, backend({"after": 5, "json": "b"}) as new:
         port = free_port()
