@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -143,6 +143,7 @@ async fn forward(
     let (mut parts, body) = request.into_parts();
     let uri = revision.uri(&parts.uri).map_err(|error| told(StatusCode::BAD_REQUEST, &error.to_string()))?;
     clean(&mut parts.headers);
+    parts.version = Version::HTTP_11; // Models are asked by it, whatever the client speaks.
     let response = match &model.hold {
         Some(hold) if body.size_hint().upper().is_some_and(|size| size <= HELD_BYTES as u64) => {
             let collected = Limited::new(body, HELD_BYTES).collect().await;

@@ -163,13 +163,14 @@ pub fn failure_body(protocol: Protocol, failure: &Failure) -> Value {
 /// * `first` - what the sequence was asked: what an answer does not have, such as parameters, is taken from it.
 ///
 /// # Errors
-/// The answer does not have what the protocol says.
-pub fn next_question(protocol: Protocol, operation: Operation, first: &Value, answer: &Body) -> Result<Body, String> {
-    let answered = match protocol {
+/// The answer does not have what the protocol says, or the first question cannot be read.
+pub fn next_question(protocol: Protocol, operation: Operation, first: &Body, answer: &Body) -> Result<Body, String> {
+    if protocol == Protocol::Json {
         // Any JSON is a question as it is; it need not even be looked at.
-        Protocol::Json => return Ok(answer.clone()),
-        _ => answer.json()?,
-    };
+        return Ok(answer.clone());
+    }
+    let first = first.json().map_err(|words| format!("what the sequence was asked: {words}"))?;
+    let answered = answer.json()?;
     match protocol {
         Protocol::Json => Ok(answer.clone()),
         Protocol::OpenInference => tensor::next_v2(first, answered).map(Body::of),

@@ -197,6 +197,45 @@ async fn a_client_of_grpc_is_answered_by_a_server_of_json() {
 }
 
 #[tokio::test]
+async fn a_sequence_keeps_what_was_asked_or_says_why_it_cannot() {
+    let model = Model::start(adds).await;
+    let steps = json!({"name": "s", "sequence": ["a", "b"]});
+    let running = Running::start(json!([steps, called("a", &model.url()), called("b", &model.url())])).await;
+    assert_eq!(data(&running.infer(question(&[1])).await.expect("answered")), [3]);
+    assert_eq!(model.last().1.id, "7");
+    let bytes = ModelInferRequest {
+        inputs: vec![raw("BYTES", 1)],
+        raw_input_contents: vec![Bytes::from_static(b"\x01\0\0\0\xff")],
+        ..question(&[])
+    };
+    let refusal = running.infer(bytes).await.expect_err("the id would be lost");
+    let words = "s: the answer is no question for b: what the sequence was asked: input \"t\": value 0 is no UTF-8, \
+                 which JSON cannot say";
+    assert_eq!(refusal.message(), words);
+    assert_eq!(model.count(), 3);
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_no_answer() {
+    let (garbage, _) = http_server(200, "application/grpc", &json!("no message at all")).await;
+    let model = Model::start(adds).await;
+    let choices = json!({"name": "f", "fallback": [{"node": "a"}, {"node": "b"}]});
+    let running = Running::start(json!([choices, called("a", &garbage), called("b", &model.url())])).await;
+    assert_eq!(data(&running.infer(question(&[1])).await.expect("the other answers")), [2]);
+    let (packed, _) = http_server(503, "application/grpc", &json!("")).await;
+    let running = Running::start(json!([called("a", &packed)])).await;
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let request = http::Request::post(format!("http://127.0.0.1:{}/v2/models/g/infer", running.port));
+    let request = request.body(http_body_util::Full::new(Bytes::from(json_question(&[1]).to_string())));
+    let answer = client.request(request.expect("a request")).await.expect("answered");
+    let encoding = answer.headers().get("content-encoding");
+    assert_eq!((answer.status(), encoding), (StatusCode::SERVICE_UNAVAILABLE, None), "the router made the JSON");
+    let alone = Running::start(json!([called("a", &garbage)])).await;
+    let refusal = alone.infer(question(&[1])).await.expect_err("it is none");
+    assert!(refusal.message().starts_with("a: this is no ModelInferResponse: "), "{refusal}");
+}
+
+#[tokio::test]
 async fn servers_of_both_kinds_answer_together() {
     let (one, two) = (Model::start(adds).await, Model::start(adds).await);
     let (three, _) = http_server(200, "application/json", &json_output(&json!([1, 1]))).await;

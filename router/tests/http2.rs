@@ -30,6 +30,28 @@ async fn free_port() -> u16 {
 }
 
 #[tokio::test]
+async fn a_model_is_asked_by_what_it_speaks() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (target, port) = (backend().await, free_port().await);
+    for hold in [json!(null), json!({"max": 8, "timeoutMillis": 1000})] {
+        let revision = json!({"name": "r", "url": format!("http://{target}"), "weight": 1});
+        let model = json!({"name": "m", "port": port, "revisions": [revision], "hold": hold});
+        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+        router.take(json!({"revision": "1", "models": [model]}).to_string().as_bytes());
+        assert_eq!(router.reports().borrow().refused, None);
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("open");
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("h2c");
+        tokio::spawn(connection);
+        let request = Request::post(format!("http://127.0.0.1:{port}/")).body(Full::new(Bytes::from_static(b"{}")));
+        let answer = sender.send_request(request.expect("a request")).await.expect("answered");
+        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+        assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), r#"{"x":1}"#);
+        drop(sender);
+        router.drain(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn many_requests_on_one_connection_are_answered() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (target, port) = (backend().await, free_port().await);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, TE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 
@@ -13,7 +13,7 @@ use super::target::{adapted, answered, collect, fill, refused};
 use crate::call::{Call, Outcome, Wire};
 use crate::calling::CallError;
 use crate::graph::{Node, Target};
-use crate::grpc::{self, SERVICE, code_and_message, frame, status_of, unframe, word_of};
+use crate::grpc::{self, SERVICE, code_and_message, convert, frame, status_of, unframe, word_of};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question};
 use crate::protocol::{adapt, error_body};
 
@@ -35,6 +35,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     let (status, head) = (response.status(), response.headers().clone());
     let mut headers = answered(call, &head);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(CONTENT_ENCODING); // The router makes the JSON, and does not pack it.
     let bad = |words: String| Failure::new(FailureKind::BadAnswer, &node.name, words);
     if !status.is_success() {
         return Ok(error(call, headers, status, "http", &format!("{status} instead of an answer of gRPC")));
@@ -49,6 +50,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
         return Ok(error(call, headers, status, word_of(code), &message));
     }
     let message = unframe(&collected.to_bytes()).map_err(|error| bad(error.to_string()))?;
+    convert::check_answer(&message).map_err(bad)?;
     let body = Body::answer(message);
     if !unread || call.asked.wire == Wire::Http {
         body.json().map_err(|words| bad(words.to_owned()))?;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::call::{Call, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId};
 use crate::message::{Answer, Body, Failure, FailureKind, Question};
@@ -43,8 +41,7 @@ fn next(call: &Call, node: &Node, step: NodeId, first: &Body, answer: &Answer) -
     if mapped {
         return Ok(answered); // An expression makes the whole question.
     }
-    let asked = first.json().unwrap_or(&Value::Null);
-    next_question(call.graph().protocol, call.asked.operation, asked, &answered).map_err(|words| {
+    next_question(call.graph().protocol, call.asked.operation, first, &answered).map_err(|words| {
         let to = &call.served.node(step).name;
         Failure::new(FailureKind::BadAnswer, &node.name, format!("the answer is no question for {to}: {words}"))
     })

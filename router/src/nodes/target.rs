@@ -122,8 +122,6 @@ pub(super) fn fill(
     question: &Question,
     into: &mut HeaderMap,
 ) -> Result<(), Failure> {
-    into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let asked = &call.asked.headers;
     for name in call.graph().headers.iter().chain(&target.forward).chain(&[TRACEPARENT, TRACESTATE]) {
         for value in asked.get_all(name) {
@@ -133,6 +131,9 @@ pub(super) fn fill(
     if let Some(span) = &question.span {
         span.write(into);
     }
+    // Whatever the client sends of these: the router has made the body, and has to read the answer.
+    into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     into.insert(TIMEOUT, HeaderValue::from(u64::try_from(call.left().as_millis()).unwrap_or(u64::MAX)));
     into.insert(HOPS, HeaderValue::from(call.asked.hops + 1));
     for (name, secret) in &target.headers {

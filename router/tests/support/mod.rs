@@ -96,18 +96,25 @@ async fn answer_call(
     Ok(server.unary(service_fn(answer), request).await)
 }
 
-/// A server that gives one answer of HTTP, over HTTP/1 or HTTP/2, and counts requests.
+/// A server that gives one answer of HTTP, over HTTP/1 or HTTP/2, and counts requests. One of gRPC says that all is well.
 pub async fn http_server(status: u16, kind: &'static str, body: &Value) -> (String, Arc<AtomicUsize>) {
     let (listener, address) = listen().await;
-    let (count, body) = (Arc::<AtomicUsize>::default(), body.to_string());
+    let (count, mut body) = (Arc::<AtomicUsize>::default(), Bytes::from(body.to_string()));
+    let called = kind == "application/grpc";
+    if called {
+        body = rondo_router::grpc::frame(&body);
+    }
     let counted = Arc::clone(&count);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (counted, body) = (Arc::clone(&counted), body.clone());
             let service = service_fn(move |_: Request<hyper::body::Incoming>| {
                 counted.fetch_add(1, Ordering::Relaxed);
-                let answer = Response::builder().status(status).header("content-type", kind);
-                std::future::ready(answer.body(Full::new(Bytes::from(body.clone()))))
+                let mut answer = Response::builder().status(status).header("content-type", kind);
+                if called {
+                    answer = answer.header("grpc-status", "0").header("content-encoding", "gzip");
+                }
+                std::future::ready(answer.body(Full::new(body.clone())))
             });
             let service = TowerToHyperService::new(service);
             tokio::spawn(async move {
