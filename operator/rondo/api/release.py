@@ -68,7 +68,9 @@ class ReleaseDecision(Model):
     """What a person decides about one release; it means nothing for any other."""
 
     number: Annotated[int, Field(ge=1, description="Number of the release, as in status.release.number.")]
-    action: Annotated[ReleaseAction, Field(description="Promote: the new, as soon as it answers. Abort: back to the old.")]
+    action: Annotated[
+        ReleaseAction, Field(description="Promote: the new, as soon as it answers. Abort: back to the old.")
+    ]
 
 
 class Release(Model):
