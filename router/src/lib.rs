@@ -7,6 +7,7 @@ pub mod admin;
 pub mod call;
 pub mod calling;
 pub mod compile;
+pub mod connection;
 pub mod expression;
 pub mod graph;
 pub mod grpc;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
@@ -74,7 +73,15 @@ pub struct Router {
 /// A port that is open.
 struct Port {
     accepting: JoinHandle<()>,
-    connections: Arc<Mutex<Option<GracefulShutdown>>>,
+    connections: Arc<Mutex<Option<Draining>>>,
+}
+
+/// Tells connections to end; each has a receiver for as long as it is there.
+type Draining = watch::Sender<()>;
+
+async fn end(connections: Draining) {
+    connections.send_replace(());
+    connections.closed().await;
 }
 
 impl Router {
@@ -165,7 +172,7 @@ impl Router {
     fn adopt(self: &Arc<Self>, opened: Vec<(u16, TcpListener)>) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         for (port, listener) in opened {
-            let connections = Arc::new(Mutex::new(Some(GracefulShutdown::new())));
+            let connections = Arc::new(Mutex::new(Some(Draining::default())));
             let accepting = tokio::spawn(accept(Arc::clone(self), port, listener, Arc::clone(&connections)));
             ports.insert(port, Port { accepting, connections });
         }
@@ -177,7 +184,7 @@ impl Router {
         ports.retain(|port, open| {
             let used = served.by_port.contains_key(port);
             if !used && let Some(connections) = open.close() {
-                tokio::spawn(connections.shutdown());
+                tokio::spawn(end(connections));
             }
             used
         });
@@ -185,11 +192,11 @@ impl Router {
 
     /// Takes no more connections and waits until all requests are answered, at most so long.
     pub async fn drain(&self, limit: Duration) {
-        let closing: Vec<GracefulShutdown> = {
+        let closing: Vec<Draining> = {
             let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
             ports.drain().filter_map(|(_, mut port)| port.close()).collect()
         };
-        let all = futures_util::future::join_all(closing.into_iter().map(GracefulShutdown::shutdown));
+        let all = futures_util::future::join_all(closing.into_iter().map(end));
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!("some requests were not answered within {limit:?}");
         }
@@ -197,7 +204,7 @@ impl Router {
 }
 
 impl Port {
-    fn close(&mut self) -> Option<GracefulShutdown> {
+    fn close(&mut self) -> Option<Draining> {
         self.accepting.abort();
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -255,19 +262,14 @@ fn listen(port: u16) -> std::io::Result<TcpListener> {
     })
 }
 
-async fn accept(
-    router: Arc<Router>,
-    port: u16,
-    listener: TcpListener,
-    connections: Arc<Mutex<Option<GracefulShutdown>>>,
-) {
+async fn accept(router: Arc<Router>, port: u16, listener: TcpListener, connections: Arc<Mutex<Option<Draining>>>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let watcher =
-                    connections.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(GracefulShutdown::watcher);
-                let Some(watcher) = watcher else { return };
-                tokio::spawn(server::serve(Arc::clone(&router), port, stream, watcher));
+                let draining =
+                    connections.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Draining::subscribe);
+                let Some(draining) = draining else { return };
+                tokio::spawn(server::serve(Arc::clone(&router), port, stream, draining));
             }
             Err(error) => {
                 tracing::warn!(port, "no connection could be taken: {error}");

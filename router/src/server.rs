@@ -1,4 +1,4 @@
-//! The ports of graphs and models: connections, and from a request to the answer that its client gets.
+//! The ports of graphs and models: from a request to the answer that its client gets.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,16 +9,14 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
-use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tower::service_fn;
 
 use crate::call::{Asked, Call, Tools, Wire, ask};
+use crate::connection::{Connection, HEAD_TIMEOUT, Patience};
 use crate::graph::{Graph, Served, Service};
 use crate::grpc::{self, service as calls};
 use crate::headers::{DEBUG, HOPS, MAX_HOPS, TIMEOUT};
@@ -31,61 +29,45 @@ use crate::room::NoRoom;
 use crate::router::Router;
 use crate::trail::Trail;
 
-/// For so long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Headers of a request at most, and bytes of its head.
-const MAX_HEADERS: usize = 100;
-const MAX_HEAD: usize = 64 << 10;
-
-/// Requests of one HTTP/2 connection at once.
-const MAX_STREAMS: u32 = 256;
+/// For so long, at least and at most, a client may take to read an answer after the deadline; in between as long as the graph
+/// may take to give it.
+const SHORTEST_READING: Duration = Duration::from_secs(1);
+const LONGEST_READING: Duration = Duration::from_secs(30);
 
 /// What is sent to clients.
 pub type Sent = Response<Stream>;
 
 /// Serves one connection until it ends, or until its last request does once the server drains.
-pub async fn serve(router: Arc<Router>, port: u16, stream: TcpStream, watcher: Watcher) {
-    // Answers are small and wanted at once.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
+pub async fn serve(router: Arc<Router>, port: u16, stream: TcpStream, draining: watch::Receiver<()>) {
+    let connection = Connection::new(Patience::default());
+    let of = Arc::clone(&connection);
     let service = service_fn(move |request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(answer(&router, port, request).await) }
+        let (router, connection) = (Arc::clone(&router), Arc::clone(&of));
+        async move { Ok::<_, Infallible>(answer(&router, port, &connection, request).await) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(30));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!("a connection ended: {error}");
-    }
+    connection.serve(stream, service, draining).await;
 }
 
-async fn answer(router: &Router, port: u16, request: Request<Incoming>) -> Sent {
+async fn answer(router: &Router, port: u16, connection: &Arc<Connection>, request: Request<Incoming>) -> Sent {
+    connection.spoken(request.version());
     let served = router.served();
     match served.by_port.get(&port) {
-        Some(&Service::Graph(graph)) => answer_graph(&served, graph, &router.tools, request).await,
+        Some(&Service::Graph(graph)) => answer_graph(&served, graph, &router.tools, connection, request).await,
         Some(&Service::Model(model)) => model::answer(&served.models[model], &router.tools, request).await,
         None => said(told(Protocol::Json, StatusCode::NOT_FOUND, "not_found", "no graph is served here any more")),
     }
 }
 
-async fn answer_graph(served: &Arc<Served>, index: usize, tools: &Arc<Tools>, request: Request<Incoming>) -> Sent {
+async fn answer_graph(
+    served: &Arc<Served>,
+    index: usize,
+    tools: &Arc<Tools>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Sent {
     let graph = &served.graphs[index];
     if calls::is_call(&request) {
-        return answer_call(served, index, tools, request).await;
+        return answer_call(served, index, tools, connection, request).await;
     }
     let operation = match route(graph.protocol, &graph.name, request.method(), request.uri().path()) {
         Route::Ask(operation) => operation,
@@ -98,16 +80,22 @@ async fn answer_graph(served: &Arc<Served>, index: usize, tools: &Arc<Tools>, re
             return said(answer);
         }
     };
-    worked(served, index, tools, operation, Wire::Http, request).await
+    worked(served, index, tools, connection, operation, Wire::Http, request).await
 }
 
 /// Answers a call of gRPC.
-async fn answer_call(served: &Arc<Served>, index: usize, tools: &Arc<Tools>, request: Request<Incoming>) -> Sent {
+async fn answer_call(
+    served: &Arc<Served>,
+    index: usize,
+    tools: &Arc<Tools>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Sent {
     let graph = &served.graphs[index];
     match calls::route(graph.protocol, &graph.name, request.uri().path()) {
         calls::Route::Infer => {
             let wire = Wire::Grpc { raw: false };
-            worked(served, index, tools, Operation::Infer, wire, request).await
+            worked(served, index, tools, connection, Operation::Infer, wire, request).await
         }
         calls::Route::Tell(message) => calls::send(&Body::new(message.into())),
         calls::Route::Refuse(status) => calls::refuse(status),
@@ -119,13 +107,14 @@ async fn worked(
     served: &Arc<Served>,
     index: usize,
     tools: &Arc<Tools>,
+    connection: &Arc<Connection>,
     operation: Operation,
     wire: Wire,
     request: Request<Incoming>,
 ) -> Sent {
     let graph = &served.graphs[index];
     let begun = Instant::now();
-    let (status, answer) = work(served, index, tools, operation, wire, request).await;
+    let (status, answer) = work(served, index, tools, connection, operation, wire, request).await;
     let of = OfGraphStatus { graph: Arc::clone(&graph.name), code: status.as_u16() };
     tools.metrics.graph_requests.get_or_create(&of).inc();
     graph.state.seconds.observe(begun.elapsed().as_secs_f64());
@@ -153,6 +142,7 @@ async fn work(
     served: &Arc<Served>,
     index: usize,
     tools: &Arc<Tools>,
+    connection: &Arc<Connection>,
     operation: Operation,
     wire: Wire,
     request: Request<Incoming>,
@@ -164,9 +154,10 @@ async fn work(
         answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         return (answer.status, sent(wire, answer, Instant::now() + HEAD_TIMEOUT));
     };
-    let held = (place, InFlight::begin(&graph.state.in_flight));
     let wanted = wanted(wire, request.headers());
     let deadline = Instant::now() + wanted.map_or(graph.timeout, |wanted| wanted.min(graph.timeout));
+    let answering = connection.answer(deadline + graph.timeout.clamp(SHORTEST_READING, LONGEST_READING));
+    let held = (place, InFlight::begin(&graph.state.in_flight), answering);
     let debug = wire == Wire::Http && request.headers().contains_key(DEBUG);
     let answer = match read(graph, operation, wire, request, deadline).await {
         Err(refusal) => refusal,

@@ -52,6 +52,44 @@ async fn a_model_is_asked_by_what_it_speaks() {
 }
 
 #[tokio::test]
+async fn who_takes_no_answers_holds_no_places() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (target, port) = (backend().await, free_port().await);
+    let node = json!({"name": "n", "target": {"url": format!("http://{target}"), "protocol": "JSON"}});
+    let graph = json!({
+        "name": "g", "revision": "1", "port": port, "protocol": "JSON", "entry": "n", "timeoutMillis": 500,
+        "limits": {"body": 1000, "inFlight": 4}, "nodes": [node],
+    });
+    let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+    router.take(json!({"revision": "1", "graphs": [graph]}).to_string().as_bytes());
+    let open = async |window| {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("open");
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window).handshake(TokioIo::new(stream)).await.expect("h2c")
+    };
+    let request = || Request::post(format!("http://127.0.0.1:{port}/")).body(Full::new(Bytes::from_static(b"{}")));
+    let (mut greedy, connection) = open(Some(0)).await;
+    let greedy_connection = tokio::spawn(connection);
+    let mut untaken = Vec::new();
+    for _ in 0..4 {
+        untaken.push(greedy.send_request(request().expect("a request")).await.expect("answered"));
+    }
+    let (mut other, connection) = open(None).await;
+    tokio::spawn(connection);
+    let mut ask = async || other.send_request(request().expect("a request")).await.expect("answered").status();
+    assert_eq!(ask().await, StatusCode::TOO_MANY_REQUESTS);
+    let freed = async {
+        while ask().await != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), freed).await.expect("places are free again");
+    let closed = tokio::time::timeout(Duration::from_secs(10), greedy_connection).await;
+    assert!(closed.expect("it is closed").is_ok());
+    drop(untaken);
+}
+
+#[tokio::test]
 async fn many_requests_on_one_connection_are_answered() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (target, port) = (backend().await, free_port().await);
