@@ -14,7 +14,7 @@ use tower::util::rng::HasherRng;
 use crate::expression::{Scope, Seen};
 use crate::graph::{Graph, Kind, Node, NodeId, Served};
 use crate::mapping;
-use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Usage};
 use crate::metrics::{Metrics, OfAttempt};
 use crate::nodes;
 use crate::policy::is_bad;
@@ -217,12 +217,12 @@ pub fn seen(answer: &Answer) -> Seen<'_> {
 /// Asks a node.
 ///
 /// # Arguments
-/// * `stream` - whether its answer may go to the client as it comes; nobody else reads it then.
-pub fn ask(call: &Arc<Call>, id: NodeId, question: Question, stream: bool) -> BoxFuture<'_, Outcome> {
-    Box::pin(ask_node(call, id, question, stream))
+/// * `usage` - what becomes of its answer, as far as whoever asks knows.
+pub fn ask(call: &Arc<Call>, id: NodeId, question: Question, usage: Usage) -> BoxFuture<'_, Outcome> {
+    Box::pin(ask_node(call, id, question, usage))
 }
 
-async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, stream: bool) -> Outcome {
+async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, usage: Usage) -> Outcome {
     let node = call.served.node(id);
     let begun = Instant::now();
     let span = match (&call.tools.telemetry, &question.span) {
@@ -232,7 +232,7 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, stream: 
     question.span.clone_from(&span);
     let step = call.trail.as_ref().map(|trail| trail.begin(question.step, &call.graph().name, &node.name));
     question.step = step;
-    let outcome = limited(call, node, question, stream && node.response.is_none() && !node.recorded).await;
+    let outcome = limited(call, node, question, usage.read_if(node.response.is_some() || node.recorded)).await;
     let took = begun.elapsed();
     node.state.seconds.observe(took.as_secs_f64());
     match (span, &outcome) {
@@ -243,12 +243,14 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, stream: 
     if let (true, Ok(answer)) = (node.recorded, &outcome) {
         call.keep(id, answer);
     }
-    call.note(step, |step| step.end(took, &outcome));
+    if let (Some(trail), Some(step)) = (&call.trail, step) {
+        trail.end(step, took, &outcome);
+    }
     outcome
 }
 
 /// Asks a node when there is a place for it, with its mappings around.
-async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, stream: bool) -> Outcome {
+async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: Usage) -> Outcome {
     if let Some(mapping) = &node.request {
         question.body = mapping::apply(mapping, &Names::of(call), None, &question.body)
             .map_err(|words| Failure::new(FailureKind::Mapping, &node.name, format!("request: {words}")))?;
@@ -257,7 +259,7 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, stream: 
         Some(limit) => Some(limit.enter().await.ok_or_else(|| overloaded(node))?),
         None => None,
     };
-    let mut answer = retried(call, node, question, stream).await?;
+    let mut answer = retried(call, node, question, usage).await?;
     if let Some(mapping) = node.response.as_ref().filter(|_| answer.is_success()) {
         let body = answer.kept().cloned().unwrap_or_default();
         let names = Names::of(call).with("response", seen(&answer));
@@ -281,15 +283,15 @@ fn overloaded(node: &Node) -> Failure {
 }
 
 /// Asks a node as often as its policy allows.
-async fn retried(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
+async fn retried(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
     let (Some(retry), Some(budget)) = (&node.policies.retry, &node.state.retries) else {
-        return admitted(call, node, question, stream).await;
+        return admitted(call, node, question, usage).await;
     };
     budget.deposit();
     let mut backoff = backoff(retry.backoff, retry.max_backoff);
     let mut tried = 0;
     loop {
-        let outcome = admitted(call, node, question.clone(), stream).await;
+        let outcome = admitted(call, node, question.clone(), usage).await;
         if tried == retry.limit || !retry.wants(&outcome) {
             return outcome;
         }
@@ -331,7 +333,7 @@ pub fn pause_of(outcome: &Outcome) -> Option<Duration> {
 }
 
 /// Asks a node if its circuit breaker lets it.
-async fn admitted(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
+async fn admitted(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
     let pass = match &node.state.breaker {
         None => None,
         Some(breaker) => match breaker.admit(std::time::Instant::now()) {
@@ -345,7 +347,7 @@ async fn admitted(call: &Arc<Call>, node: &Node, question: Question, stream: boo
         },
     };
     call.note(question.step, |step| step.attempts += 1);
-    let outcome = timed(call, node, question, stream).await;
+    let outcome = timed(call, node, question, usage).await;
     if let Some(pass) = pass {
         if is_bad(&outcome) { pass.failed(std::time::Instant::now()) } else { pass.succeeded() }
     }
@@ -372,23 +374,23 @@ fn count(call: &Call, node: &Node, outcome: &Outcome) {
 }
 
 /// Asks a node within its own limit of time.
-async fn timed(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
-    let Some(limit) = node.policies.timeout else { return hedged(call, node, question, stream).await };
+async fn timed(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
+    let Some(limit) = node.policies.timeout else { return hedged(call, node, question, usage).await };
     let until = (Instant::now() + limit).min(call.deadline);
-    timeout_at(until, hedged(call, node, question, stream)).await.unwrap_or_else(|_| {
+    timeout_at(until, hedged(call, node, question, usage)).await.unwrap_or_else(|_| {
         let kind = if until < call.deadline { FailureKind::Timeout } else { FailureKind::Deadline };
         Err(Failure::new(kind, &node.name, format!("no answer within {limit:?}")))
     })
 }
 
 /// Asks a node, and once more if it takes longer than usual; the first good answer counts.
-async fn hedged(call: &Arc<Call>, node: &Node, question: Question, stream: bool) -> Outcome {
-    let Some(hedge) = &node.policies.hedge else { return perform(call, node, question, stream).await };
+async fn hedged(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
+    let Some(hedge) = &node.policies.hedge else { return perform(call, node, question, usage).await };
     let begun = Instant::now();
     let after = hedge.after.or_else(|| node.state.latency.as_ref()?.p95(begun.into_std()));
     let outcome = match after {
-        None => perform(call, node, question, stream).await,
-        Some(after) => race(call, node, question, stream, after).await,
+        None => perform(call, node, question, usage).await,
+        Some(after) => race(call, node, question, usage, after).await,
     };
     if let (Some(latency), Ok(_)) = (&node.state.latency, &outcome) {
         latency.record(begun.elapsed(), Instant::now().into_std());
@@ -396,10 +398,10 @@ async fn hedged(call: &Arc<Call>, node: &Node, question: Question, stream: bool)
     outcome
 }
 
-async fn race(call: &Arc<Call>, node: &Node, question: Question, stream: bool, after: Duration) -> Outcome {
-    let Some(budget) = &node.state.hedges else { return perform(call, node, question, stream).await };
+async fn race(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, after: Duration) -> Outcome {
+    let Some(budget) = &node.state.hedges else { return perform(call, node, question, usage).await };
     budget.deposit();
-    let mut first = Box::pin(perform(call, node, question.clone(), stream));
+    let mut first = Box::pin(perform(call, node, question.clone(), usage));
     tokio::select! {
         outcome = &mut first => return outcome,
         () = sleep(after) => {}
@@ -409,7 +411,7 @@ async fn race(call: &Arc<Call>, node: &Node, question: Question, stream: bool, a
     }
     call.tools.metrics.hedges.get_or_create(&node.state.labels).inc();
     call.note(question.step, |step| step.hedged = true);
-    let second = Box::pin(perform(call, node, question, stream));
+    let second = Box::pin(perform(call, node, question, usage));
     let (outcome, other) = futures_util::future::select(first, second).await.factor_first();
     if is_bad(&outcome) {
         let later = other.await;
@@ -419,17 +421,17 @@ async fn race(call: &Arc<Call>, node: &Node, question: Question, stream: bool, a
 }
 
 /// Does what the node is for.
-fn perform<'a>(call: &'a Arc<Call>, node: &'a Node, question: Question, stream: bool) -> BoxFuture<'a, Outcome> {
+fn perform<'a>(call: &'a Arc<Call>, node: &'a Node, question: Question, usage: Usage) -> BoxFuture<'a, Outcome> {
     match &node.kind {
-        Kind::Target(target) => Box::pin(nodes::target::ask(call, node, target, question, stream)),
-        Kind::Graph { entry, graph } => Box::pin(nodes::nested::ask(call, node, *graph, *entry, question, stream)),
-        Kind::Sequence(steps) => Box::pin(nodes::sequence::ask(call, node, steps, question, stream)),
-        Kind::Parallel(parallel) => Box::pin(nodes::parallel::ask(call, node, parallel, question)),
-        Kind::Switch(cases) => Box::pin(nodes::switch::ask(call, node, cases, question, stream)),
-        Kind::Split(split) => Box::pin(nodes::split::ask(call, node, split, question, stream)),
-        Kind::Fallback(choices) => Box::pin(nodes::fallback::ask(call, node, choices, question, stream)),
-        Kind::Mirror(mirror) => Box::pin(nodes::mirror::ask(call, node, mirror, question, stream)),
-        Kind::Cache(cache) => Box::pin(nodes::cache::ask(call, node, cache, question)),
-        Kind::Batch(batch) => Box::pin(nodes::batch::ask(call, node, batch, question)),
+        Kind::Target(target) => Box::pin(nodes::target::ask(call, node, target, question, usage)),
+        Kind::Graph { entry, graph } => Box::pin(nodes::nested::ask(call, node, *graph, *entry, question, usage)),
+        Kind::Sequence(steps) => Box::pin(nodes::sequence::ask(call, node, steps, question, usage)),
+        Kind::Parallel(parallel) => Box::pin(nodes::parallel::ask(call, node, parallel, question, usage)),
+        Kind::Switch(cases) => Box::pin(nodes::switch::ask(call, node, cases, question, usage)),
+        Kind::Split(split) => Box::pin(nodes::split::ask(call, node, split, question, usage)),
+        Kind::Fallback(choices) => Box::pin(nodes::fallback::ask(call, node, choices, question, usage)),
+        Kind::Mirror(mirror) => Box::pin(nodes::mirror::ask(call, node, mirror, question, usage)),
+        Kind::Cache(cache) => Box::pin(nodes::cache::ask(call, node, cache, question, usage)),
+        Kind::Batch(batch) => Box::pin(nodes::batch::ask(call, node, batch, question, usage)),
     }
 }

@@ -213,6 +213,31 @@ pub struct Question {
     pub step: Option<StepId>,
 }
 
+/// What becomes of an answer on its way, from the least to the most that has to be made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Usage {
+    /// It goes to the client as it comes.
+    Passed,
+    /// It is held as a whole, and nobody looks into it.
+    Held,
+    /// It is read as JSON.
+    Read,
+}
+
+impl Usage {
+    /// At least this, and read if something reads it.
+    #[must_use]
+    pub fn read_if(self, read: bool) -> Self {
+        if read { Self::Read } else { self }
+    }
+
+    /// At least this, and held as a whole.
+    #[must_use]
+    pub fn held(self) -> Self {
+        self.max(Self::Held)
+    }
+}
+
 /// What a node answers, whatever its status.
 #[derive(Debug)]
 pub struct Answer {

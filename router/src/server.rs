@@ -9,7 +9,8 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -20,14 +21,14 @@ use crate::connection::{Connection, HEAD_TIMEOUT, Patience};
 use crate::graph::{Graph, Served, Service};
 use crate::grpc::{self, service as calls};
 use crate::headers::{DEBUG, HOPS, MAX_HOPS, TIMEOUT};
-use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
 use crate::metrics::OfGraphStatus;
 use crate::model;
 use crate::plan::Protocol;
 use crate::protocol::{Operation, Route, error_body, failure_body, openai, route};
 use crate::room::NoRoom;
 use crate::router::Router;
-use crate::trail::Trail;
+use crate::trail::{Step, Trail};
 
 /// For so long, at least and at most, a client may take to read an answer after the deadline; in between as long as the graph
 /// may take to give it.
@@ -279,9 +280,10 @@ async fn run(
     let span = tools.telemetry.as_ref().map(|of| of.request(graph.name.to_string(), &asked.headers));
     let question = Question { body: asked.body.clone(), stream, span: span.clone(), step: None };
     let call = Call::new(Arc::clone(served), index, asked, deadline, Arc::clone(tools), trail.clone());
-    let outcome = timeout_at(deadline, ask(&call, graph.entry, question, trail.is_none())).await.unwrap_or_else(|_| {
-        Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline"))
-    });
+    let outcome =
+        timeout_at(deadline, ask(&call, graph.entry, question, Usage::Passed.read_if(debug))).await.unwrap_or_else(
+            |_| Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline")),
+        );
     let answer = outcome.unwrap_or_else(|failure| match body.no_room() {
         Some(why) => unread(graph, why),
         None => failed(graph, &failure),
@@ -346,11 +348,26 @@ fn whole_seconds(pause: Duration) -> u64 {
     (pause.as_secs() + u64::from(pause.subsec_nanos() > 0)).max(1)
 }
 
-/// The answer within all that led to it.
+/// An answer within all that led to it.
+#[derive(Serialize)]
+struct Traced<'a> {
+    graph: &'a str,
+    revision: &'a str,
+    answer: Option<&'a Value>,
+    steps: Vec<Step>,
+}
+
+/// Gives the answer within all that led to it.
 fn traced(graph: &Graph, answer: &Answer, trail: &Trail) -> Answer {
-    let body = answer.kept().and_then(|body| body.json().ok()).cloned();
-    let told = json!({"graph": &*graph.name, "revision": graph.revision, "answer": body, "steps": trail.steps()});
-    let mut made = Answer::json(answer.status, told);
+    let told = Traced {
+        graph: &graph.name,
+        revision: &graph.revision,
+        answer: answer.kept().and_then(|body| body.json().ok()),
+        steps: trail.steps(),
+    };
+    // All of it has a form in JSON.
+    let text = serde_json::to_vec(&told).unwrap_or_default();
+    let mut made = Answer::full(answer.status, Body::new(text.into()));
     made.headers.insert(DEBUG, HeaderValue::from_static("true"));
     made
 }

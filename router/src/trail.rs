@@ -1,13 +1,17 @@
 //! The steps of one request, for those who ask for them: which node asked which, how long it took, and what came of it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::call::Outcome;
+use crate::message::{Answer, Body};
+
+/// Bytes of answers that the steps of one request tell; those that come later are left out.
+const MAX_TOLD: usize = 4 << 20;
 
 /// The place of a step among all of a request's, which is the order in which they began.
 pub type StepId = usize;
@@ -17,6 +21,8 @@ pub type StepId = usize;
 pub struct Trail {
     begun: Instant,
     steps: Mutex<Vec<Step>>,
+    /// Bytes of all answers that are told.
+    told: AtomicUsize,
 }
 
 /// A step of a request: one asking of a node.
@@ -56,12 +62,22 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Value>,
+    pub answer: Option<Told>,
+}
+
+/// An answer as it is told: its JSON, or nothing if it is none.
+#[derive(Debug, Clone)]
+pub struct Told(Body);
+
+impl Serialize for Told {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.json().ok().serialize(to)
+    }
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Self { begun: Instant::now(), steps: Mutex::default() }
+        Self { begun: Instant::now(), steps: Mutex::default(), told: AtomicUsize::new(0) }
     }
 }
 
@@ -74,6 +90,16 @@ impl Trail {
             steps.push(Step { id, parent, graph: graph.into(), node: node.into(), start, ..Step::default() });
             id
         })
+    }
+
+    /// Ends a step. Its answer is told if there is room among those of the others.
+    pub fn end(&self, id: StepId, took: Duration, outcome: &Outcome) {
+        let size = outcome.as_ref().ok().and_then(Answer::kept).map_or(0, |body| body.received().len());
+        let fits = self.told.fetch_add(size, Ordering::Relaxed) + size <= MAX_TOLD;
+        self.change(id, |step| {
+            step.end(took, outcome);
+            step.answer.take_if(|_| !fits);
+        });
     }
 
     /// Changes a step.
@@ -103,12 +129,12 @@ impl Trail {
 
 impl Step {
     /// Ends it.
-    pub fn end(&mut self, took: Duration, outcome: &Outcome) {
+    fn end(&mut self, took: Duration, outcome: &Outcome) {
         self.took = Some(millis(took));
         match outcome {
             Ok(answer) => {
                 self.status = Some(answer.status.as_u16());
-                self.answer = answer.kept().and_then(|body| body.json().ok()).cloned();
+                self.answer = answer.kept().map(|body| Told(body.clone()));
             }
             Err(failure) => {
                 self.error = Some(failure.message.clone());
@@ -134,12 +160,23 @@ mod tests {
         let second = trail.begin(Some(first), "g", "one");
         trail.change(second, |step| step.attempts += 1);
         let failure = Failure::new(FailureKind::Timeout, &"one".into(), "no answer within 1s");
-        trail.change(second, |step| step.end(Duration::from_millis(5), &Err(failure)));
+        trail.end(second, Duration::from_millis(5), &Err(failure));
         let steps = trail.steps();
         let told: Vec<_> = steps.iter().map(|step| (step.id, step.parent, step.node.as_str())).collect();
         assert_eq!(told, [(0, None, "all"), (1, Some(0), "one")]);
         assert_eq!((steps[1].code, steps[1].took, steps[1].attempts), (Some("timeout"), Some(5.0), 1));
         assert_eq!(steps[0].took, None, "nobody has waited for it");
+    }
+
+    #[test]
+    fn answers_are_told_as_long_as_there_is_room() {
+        let trail = Trail::default();
+        for bytes in [1 << 20, MAX_TOLD, 0] {
+            let answer = Answer::json(http::StatusCode::OK, "a".repeat(bytes).into());
+            trail.end(trail.begin(None, "g", "one"), Duration::ZERO, &Ok(answer));
+        }
+        let told: Vec<_> = trail.steps().iter().map(|step| (step.status, step.answer.is_some())).collect();
+        assert_eq!(told, [(Some(200), true), (Some(200), false), (Some(200), false)]);
     }
 
     #[test]
@@ -149,7 +186,7 @@ mod tests {
         for parent in [Some(asker), None, Some(asker)] {
             let id = trail.begin(parent, "g", "one");
             let failure = Failure::new(FailureKind::Connect, &"one".into(), "refused");
-            trail.change(id, |step| step.end(Duration::ZERO, &Err(failure)));
+            trail.end(id, Duration::ZERO, &Err(failure));
         }
         trail.begin(Some(asker), "g", "one"); // It has not answered yet.
         trail.leave_out(Some(asker), "one", "onError: Skip");

@@ -83,6 +83,35 @@ async fn a_message_that_nobody_reads_passes_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_only_held_is_not_read() {
+    fn nan(_: usize, request: ModelInferRequest) -> Told {
+        ready(Ok(ModelInferResponse {
+            id: request.id,
+            outputs: vec![raw("FP32", 1)],
+            raw_output_contents: vec![Bytes::from_static(b"\x00\x00\xc0\x7f")],
+            ..ModelInferResponse::default()
+        }))
+    }
+    let (model, shadow) = (Model::start(nan).await, Model::start(nan).await);
+    let targets = [called("a", &model.url()), called("b", &shadow.url())];
+    for node in [
+        json!({"cache": {"node": "a", "ttlMillis": 60_000, "maxBytes": 1_000_000}}),
+        json!({"parallel": {"nodes": ["a", "b"], "combine": {"method": "First"}}}),
+        json!({"mirror": {"node": "a", "to": ["b"]}}),
+    ] {
+        let entry = with(json!({"name": "n"}), &node);
+        let running = Running::start(json!([entry, targets[0], targets[1]])).await;
+        for _ in 0..2 {
+            let answer = running.infer(question(&[1])).await.expect("it passes as it is");
+            assert_eq!(answer.raw_output_contents, [Bytes::from_static(b"\x00\x00\xc0\x7f")]);
+        }
+        let (status, body) = running.ask(&json_question(&[1])).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY, "{node}: {body}");
+        assert!(body.to_string().contains("value 0 is NaN, which JSON cannot say"), "{node}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn what_reads_a_message_says_what_it_cannot_read() {
     let model = Model::start(|_, request| {
         ready(Ok(ModelInferResponse {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::call::{Call, Outcome, ask as ask_node};
 use crate::graph::{Batch, Node, NodeId};
-use crate::message::{Answer, Body, Failure, FailureKind, Question};
+use crate::message::{Answer, Body, Failure, FailureKind, Question, Usage};
 use crate::protocol::tensor::{Tensor, tensors};
 use crate::words::{cut, quoted};
 
@@ -30,15 +30,17 @@ struct Member {
 ///
 /// # Errors
 /// The request has no tensors, the node failed, or its answer cannot be divided.
-pub async fn ask(call: &Arc<Call>, node: &Node, batch: &Batch, question: Question) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, batch: &Batch, question: Question, usage: Usage) -> Outcome {
     let bad = |words: String| Failure::new(FailureKind::BadRequest, &node.name, words);
-    let Some(gathering) = &node.state.gathering else { return ask_node(call, batch.node, question, false).await };
+    let Some(gathering) = &node.state.gathering else {
+        return ask_node(call, batch.node, question, usage.held()).await;
+    };
     let asked = Arc::new(question.body.json().map_err(|words| bad(words.to_owned()))?.clone());
     let inputs = tensors(&asked, "inputs").map_err(bad)?;
     let rows = inputs.first().map(Tensor::rows).unwrap_or_default();
     let even = inputs.iter().all(|input| !input.shape.is_empty() && input.rows() == rows);
     if !even || rows == 0 || rows >= batch.max_size {
-        return ask_node(call, batch.node, question, false).await; // It cannot be divided, or is a batch itself.
+        return ask_node(call, batch.node, question, usage.held()).await; // It cannot be divided, or is a batch itself.
     }
     let key = likeness(&asked, &inputs);
     let (answer, receiver) = oneshot::channel();
@@ -126,7 +128,7 @@ async fn carry(call: &Arc<Call>, name: &Arc<str>, id: NodeId, members: Vec<Membe
     metrics.batched.get_or_create(labels).inc_by(members.len() as u64);
     let body = if members.len() == 1 { first.asked.as_ref().clone() } else { gathered(&members) };
     let question = Question { body: Body::of(body), stream: false, span: None, step: None };
-    let outcome = match tokio::time::timeout_at(call.deadline, ask_node(call, id, question, false)).await {
+    let outcome = match tokio::time::timeout_at(call.deadline, ask_node(call, id, question, Usage::Read)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::new(FailureKind::Timeout, name, "its batch was not answered in time")),
     };

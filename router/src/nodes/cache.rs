@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::call::{Call, Names, Outcome, ask as ask_node};
 use crate::graph::{Cache, Node};
-use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Usage};
 use crate::plan::CachePlan;
 
 /// What an entry costs besides its body and headers, about.
@@ -39,8 +39,8 @@ pub fn open(plan: &CachePlan) -> moka::future::Cache<Vec<u8>, Arc<Kept>> {
 ///
 /// # Errors
 /// Those of the node, shared by all who waited for it, or the key has no value.
-pub async fn ask(call: &Arc<Call>, node: &Node, cache: &Cache, question: Question) -> Outcome {
-    let Some(known) = &node.state.cache else { return ask_node(call, cache.node, question, false).await };
+pub async fn ask(call: &Arc<Call>, node: &Node, cache: &Cache, question: Question, usage: Usage) -> Outcome {
+    let Some(known) = &node.state.cache else { return ask_node(call, cache.node, question, usage.held()).await };
     let key = key_of(call, node, cache, &question)?;
     let metrics = &call.tools.metrics;
     if let Some(kept) = known.get(&key).await {
@@ -52,7 +52,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, cache: &Cache, question: Questio
     let (step, mut asked) = (question.step, false);
     let make = async {
         asked = true;
-        match ask_node(call, cache.node, question, false).await {
+        match ask_node(call, cache.node, question, usage.held()).await {
             Ok(answer) if answer.is_success() => keep(&answer).ok_or(Refused::Answer(None)),
             Ok(answer) => Err(Refused::Answer(keep(&answer))),
             Err(failure) => Err(Refused::Failure(failure)),

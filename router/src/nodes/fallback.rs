@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::call::{Call, Names, Outcome, ask as ask_node, pause_of, seen};
 use crate::graph::{Choice, Node};
-use crate::message::{Answer, Failure, FailureKind, Question};
+use crate::message::{Answer, Failure, FailureKind, Question, Usage};
 
 /// Asks one choice after the other until an answer is good enough.
 ///
@@ -15,11 +15,11 @@ use crate::message::{Answer, Failure, FailureKind, Question};
 ///
 /// # Errors
 /// None gave an answer that was accepted; the failure says of each why.
-pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Question, stream: bool) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Question, usage: Usage) -> Outcome {
     let mut reasons = Vec::new();
     let mut last: Option<Outcome> = None;
     for (position, choice) in order(node, choices) {
-        let outcome = ask_node(call, choice.node, question.clone(), stream && choice.accept.is_none()).await;
+        let outcome = ask_node(call, choice.node, question.clone(), usage.read_if(choice.accept.is_some())).await;
         let why = match &outcome {
             Ok(answer) if !is_final(answer) => format!("status {}", answer.status.as_u16()),
             Ok(answer) => match accepted(call, node, choice, answer) {

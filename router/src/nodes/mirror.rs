@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::call::{Call, Kept, Names, Outcome, ask as ask_node};
 use crate::graph::{Kind, Mirror, Node, NodeId};
-use crate::message::{Answer, Question};
+use crate::message::{Answer, Question, Usage};
 
 /// Mirrored requests of a node that may be under way; beyond them requests are not mirrored.
 const MAX_SHADOWS: u64 = 64;
@@ -16,9 +16,9 @@ const MAX_SHADOWS: u64 = 64;
 ///
 /// # Errors
 /// Those of the node that answers; the others have none.
-pub async fn ask(call: &Arc<Call>, node: &Node, mirror: &Mirror, question: Question, stream: bool) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, mirror: &Mirror, question: Question, usage: Usage) -> Outcome {
     if rand::random_range(0.0..100.0) >= mirror.percent {
-        return ask_node(call, mirror.node, question, stream).await;
+        return ask_node(call, mirror.node, question, usage).await;
     }
     let compared = mirror.compare.is_some();
     let mut waiting = Vec::new();
@@ -30,7 +30,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, mirror: &Mirror, question: Quest
             }
         }
     }
-    let outcome = ask_node(call, mirror.node, question, stream && !compared).await;
+    let outcome = ask_node(call, mirror.node, question, usage.read_if(compared)).await;
     if let Ok(answer) = &outcome {
         tell(waiting, answer);
     }
@@ -50,10 +50,11 @@ fn cast(call: &Arc<Call>, node: &Node, shadow: NodeId, mut question: Question, p
     let (sender, primary) = oneshot::channel();
     let (beside, id) = (call.beside(), position_of(call, node));
     question.stream = false;
+    let usage = Usage::Held.read_if(matches!(&node.kind, Kind::Mirror(mirror) if mirror.compare.is_some()));
     tokio::spawn(async move {
         let _place = place;
         let until = beside.deadline;
-        let outcome = tokio::time::timeout_at(until, ask_node(&beside, shadow, question, false)).await;
+        let outcome = tokio::time::timeout_at(until, ask_node(&beside, shadow, question, usage)).await;
         let (Some(id), Ok(Ok(answer)), Ok(primary)) = (id, outcome, primary.await) else { return };
         compare(&beside, id, shadow, &primary, &answer);
     });

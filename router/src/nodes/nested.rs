@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Asked, Call, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId};
-use crate::message::{AnswerBody, Failure, FailureKind, Question};
+use crate::message::{AnswerBody, Failure, FailureKind, Question, Usage};
 use crate::protocol::adapt;
 
 /// Whether a graph did what it could: a client's own mistake does not speak against it.
@@ -31,7 +31,7 @@ pub async fn ask(
     graph: usize,
     entry: NodeId,
     question: Question,
-    stream: bool,
+    usage: Usage,
 ) -> Outcome {
     let (outer, inner) = (call.graph().protocol, &call.served.graphs[graph]);
     let operation = call.asked.operation;
@@ -45,7 +45,7 @@ pub async fn ask(
     let direct = outer == inner.protocol;
     let next = Question { body, stream: question.stream && direct, ..question.clone() };
     let counting = inner.tally.as_ref().map(|tally| tally.begin(deadline));
-    let outcome = timeout_at(deadline, ask_node(&within, entry, next, stream && direct)).await;
+    let outcome = timeout_at(deadline, ask_node(&within, entry, next, usage.read_if(!direct))).await;
     if let Some(counting) = counting {
         counting.end(is_good(&outcome));
     }

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use super::combine;
 use crate::call::{Call, Outcome, ask as ask_node};
 use crate::graph::{Node, Parallel};
-use crate::message::{Answer, Failure, FailureKind, Question};
+use crate::message::{Answer, Failure, FailureKind, Question, Usage};
 use crate::plan::{Method, OnError};
 use crate::trail::StepId;
 
@@ -16,15 +16,16 @@ use crate::trail::StepId;
 ///
 /// # Errors
 /// Too few answered, or their answers cannot be combined. What still runs then is given up.
-pub async fn ask(call: &Arc<Call>, node: &Node, parallel: &Parallel, question: Question) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, parallel: &Parallel, question: Question, usage: Usage) -> Outcome {
     let (first, step) = (parallel.method == Method::First, question.step);
+    let usage = usage.held().read_if(!first);
     let mut asked: FuturesUnordered<_> = parallel
         .nodes
         .iter()
         .enumerate()
         .map(|(position, &id)| {
             let question = question.clone();
-            async move { (position, ask_node(call, id, question, false).await) }
+            async move { (position, ask_node(call, id, question, usage).await) }
         })
         .collect();
     let mut tally = Tally::new(call, node, parallel, step);

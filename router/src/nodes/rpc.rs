@@ -14,17 +14,17 @@ use crate::call::{Call, Outcome, Wire};
 use crate::calling::CallError;
 use crate::graph::{Node, Target};
 use crate::grpc::{self, SERVICE, code_and_message, convert, frame, status_of, unframe, word_of};
-use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Usage};
 use crate::protocol::{adapt, error_body};
 
 /// Asks a server.
 ///
 /// # Arguments
-/// * `unread` - whether nobody reads the answer on its way to the client.
+/// * `usage` - what becomes of the answer; what has no form that it needs is a failure of this node, not of a later one.
 ///
 /// # Errors
 /// There is no connection, it broke, or the answer is none of the protocol.
-pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, unread: bool) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, usage: Usage) -> Outcome {
     let request = prepare(call, node, target, &question)?;
     let response = call
         .tools
@@ -52,8 +52,10 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     let message = unframe(&collected.to_bytes()).map_err(|error| bad(error.to_string()))?;
     convert::check_answer(&message).map_err(bad)?;
     let body = Body::answer(message);
-    if !unread || call.asked.wire == Wire::Http {
+    if usage == Usage::Read {
         body.json().map_err(|words| bad(words.to_owned()))?;
+    } else if call.asked.wire == Wire::Http {
+        body.bytes().map_err(|words| bad(words.to_owned()))?;
     }
     let body = adapted(call, node, target, &question, body)?;
     Ok(Answer { status: StatusCode::OK, headers, body: AnswerBody::Full(body) })

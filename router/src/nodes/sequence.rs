@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::call::{Call, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId};
-use crate::message::{Answer, Body, Failure, FailureKind, Question};
+use crate::message::{Answer, Body, Failure, FailureKind, Question, Usage};
 use crate::plan::OnError;
 use crate::protocol::next_question;
 
@@ -12,12 +12,12 @@ use crate::protocol::next_question;
 ///
 /// # Errors
 /// A step failed that may not be left out. An answer that is no success ends the sequence as it is.
-pub async fn ask(call: &Arc<Call>, node: &Node, steps: &[NodeId], mut question: Question, stream: bool) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, steps: &[NodeId], mut question: Question, usage: Usage) -> Outcome {
     let first = question.body.clone();
     let mut kept: Option<Answer> = None;
     for (position, &step) in steps.iter().enumerate() {
         let last = position + 1 == steps.len();
-        let outcome = ask_node(call, step, question.clone(), stream && last).await;
+        let outcome = ask_node(call, step, question.clone(), usage.read_if(!last)).await;
         match outcome {
             Ok(answer) if answer.is_success() => {
                 if !last {

@@ -6,13 +6,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::call::{Call, Names, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId, Split};
-use crate::message::{Failure, FailureKind, Question};
+use crate::message::{Failure, FailureKind, Question, Usage};
 
 /// Asks one of the nodes.
 ///
 /// # Errors
 /// The expression that makes it sticky has no value.
-pub async fn ask(call: &Arc<Call>, node: &Node, split: &Split, question: Question, stream: bool) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, split: &Split, question: Question, usage: Usage) -> Outcome {
     let point = match &split.sticky {
         None => rand::random_range(0..split.total),
         Some(sticky) => {
@@ -27,7 +27,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, split: &Split, question: Questio
             }
         }
     };
-    ask_node(call, share_of(split, point), question, stream).await
+    ask_node(call, share_of(split, point), question, usage).await
 }
 
 /// A place on the line of all shares for a text: the same in every replica, whenever it starts.

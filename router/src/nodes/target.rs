@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::call::{Call, Outcome, Wire};
 use crate::graph::{Node, Secret, Target};
 use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
-use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
 use crate::nodes::rpc;
 use crate::plan::{Protocol, Transport};
 use crate::protocol::{adapt, target_path};
@@ -25,13 +25,13 @@ const WHOLE: u64 = 256 << 10;
 ///
 /// # Errors
 /// There is no connection, it broke, or the answer is not what the protocol says.
-pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, stream: bool) -> Outcome {
+pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, usage: Usage) -> Outcome {
     if target.transport == Transport::Grpc {
-        return rpc::ask(call, node, target, question, stream).await;
+        return rpc::ask(call, node, target, question, usage).await;
     }
     let limit = call.graph().limits.body;
     let direct = target.protocol == call.graph().protocol;
-    let stream = stream && direct && call.asked.wire == Wire::Http;
+    let stream = usage == Usage::Passed && direct && call.asked.wire == Wire::Http;
     let request = prepare(call, node, target, &question, stream)?;
     let response =
         call.tools.upstream.send(request).await.map_err(|error| refused(node, error.is_connect(), &error))?;
