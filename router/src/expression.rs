@@ -13,6 +13,8 @@ use cel::{Context, Program};
 use http::HeaderMap;
 use serde_json::{Number, Value};
 
+use crate::words::quoted;
+
 /// Bytes of an expression.
 pub const TEXT_LIMIT: usize = 2048;
 
@@ -284,7 +286,7 @@ fn shown(value: &cel::Value) -> String {
 
 fn explain(error: &cel::ExecutionError) -> String {
     match error {
-        cel::ExecutionError::NoSuchKey(name) => format!("there is no {name:?}"),
+        cel::ExecutionError::NoSuchKey(name) => format!("there is no {}", quoted(name)),
         cel::ExecutionError::UnsupportedBinaryOperator(operator, left, right) => format!(
             "{operator} does not work on {} and {} (numbers are doubles here: write 1.0, not 1)",
             left.type_of(),

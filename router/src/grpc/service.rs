@@ -12,6 +12,7 @@ use super::proto::{
 use super::{MESSAGE, SERVICE, STATUS, code_of, frame};
 use crate::message::{Answer, Body, Stream};
 use crate::plan::Protocol;
+use crate::words::quoted;
 
 /// Bytes of an error's words at most: clients take headers of a few KiB.
 const MAX_WORDS: usize = 1024;
@@ -61,7 +62,7 @@ pub fn route(protocol: Protocol, graph: &str, path: &str) -> Route {
             };
             Route::Tell(told.encode_to_vec())
         }
-        _ => Route::Refuse(Status::new(Code::Unimplemented, format!("there is no call {path} here"))),
+        _ => Route::Refuse(Status::new(Code::Unimplemented, format!("there is no call {} here", quoted(path)))),
     }
 }
 

@@ -15,6 +15,10 @@ use crate::message::{Answer, Body, FailureKind};
 use crate::path::Path;
 use crate::plan::{Method, Protocol, Ties};
 use crate::protocol::{Operation, openai};
+use crate::words::cut;
+
+/// Values that an error tells at most.
+const SHOWN: usize = 8;
 
 /// The answer of a node, in the order of the plan.
 pub struct Given {
@@ -240,7 +244,8 @@ fn elect(votes: &[&Value], ties: Ties) -> Result<Value, CombineError> {
             Ok(lowest.unwrap_or(first).clone())
         }
         Ties::Fail => {
-            let names: Vec<String> = std::iter::once(first).chain(others).map(Value::to_string).collect();
+            let names: Vec<String> =
+                std::iter::once(first).chain(others).take(SHOWN).map(|value| cut(value.to_string())).collect();
             Err((FailureKind::Tie, format!("the vote is tied between {}", names.join(", "))))
         }
     }
@@ -277,7 +282,7 @@ fn mean(values: &[Value], weights: &[f64]) -> Result<Value, String> {
     }
     let mut sum = 0.0;
     for (value, weight) in values.iter().zip(weights) {
-        sum += value.as_f64().ok_or_else(|| format!("{value} is no number"))? * weight;
+        sum += value.as_f64().ok_or_else(|| format!("{} is no number", cut(value.to_string())))? * weight;
     }
     let mean = sum / total;
     Number::from_f64(mean).map(Value::Number).ok_or_else(|| "the mean is no number".to_owned())
