@@ -71,7 +71,8 @@ pub fn values(message: &[u8], layout: &Layout) -> Result<usize, WireError> {
 fn count(message: &[u8], layout: &Layout, deep: bool) -> Result<Counts, WireError> {
     let mut counts = Counts::default();
     fields(message, |number, content| match (number, content) {
-        (1..=7, Content::Number) => Err(WireError::Broken),
+        // All that are known are texts, lists or messages; a number may be what a later version has.
+        (number, Content::Number) if number <= layout.raw => Err(WireError::Broken),
         (4, _) => add(&mut counts.parameters, 1, "parameters", MAX_ITEMS),
         (5, Content::Bytes(tensor)) => {
             add(&mut counts.tensors, 1, layout.tensors, MAX_ITEMS)?;

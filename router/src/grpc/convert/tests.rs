@@ -214,6 +214,8 @@ fn a_large_message_becomes_text_but_no_value() {
 fn what_is_no_answer_is_known_without_reading_it() {
     let told = answer(&json!({"outputs": []}), "m", false).expect("a message");
     assert_eq!(super::check_answer(&told), Ok(()));
+    let later = Bytes::from([told.as_ref(), b"\x38\x01"].concat());
+    assert_eq!(super::check_answer(&later), Ok(()), "field 7 is one of a later version");
     let words = "this is no ModelInferResponse: it breaks off, or has fields of another kind";
     for wrong in [b"{\"x\": 1}".as_slice(), b"\x0a\xff", b"\x08\x01", b"\x0b"] {
         assert_eq!(super::check_answer(&Bytes::from_static(wrong)), Err(words.to_owned()), "{wrong:?}");
