@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::backoff::{Backoff, ExponentialBackoffMaker, MakeBackoff};
 use tower::retry::budget::Budget;
@@ -251,12 +251,17 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, usage: U
 
 /// Asks a node when there is a place for it, with its mappings around.
 async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: Usage) -> Outcome {
+    let counted = |failure: Failure| {
+        count(call, node, failure.kind.word());
+        failure
+    };
+    let unmapped = |words| counted(Failure::new(FailureKind::Mapping, &node.name, words));
     if let Some(mapping) = &node.request {
         question.body = mapping::apply(mapping, &Names::of(call), None, &question.body)
-            .map_err(|words| Failure::new(FailureKind::Mapping, &node.name, format!("request: {words}")))?;
+            .map_err(|words| unmapped(format!("request: {words}")))?;
     }
     let place = match &node.state.limit {
-        Some(limit) => Some(limit.enter().await.ok_or_else(|| overloaded(node))?),
+        Some(limit) => Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?),
         None => None,
     };
     let mut answer = retried(call, node, question, usage).await?;
@@ -264,7 +269,7 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: U
         let body = answer.kept().cloned().unwrap_or_default();
         let names = Names::of(call).with("response", seen(&answer));
         let made = mapping::apply(mapping, &names, Some(&body), &body)
-            .map_err(|words| Failure::new(FailureKind::Mapping, &node.name, format!("response: {words}")))?;
+            .map_err(|words| unmapped(format!("response: {words}")))?;
         answer.body = AnswerBody::Full(made);
     }
     Ok(match (place, answer.body) {
@@ -341,35 +346,60 @@ async fn admitted(call: &Arc<Call>, node: &Node, question: Question, usage: Usag
             Err(left) => {
                 let mut failure = Failure::new(FailureKind::Open, &node.name, "its circuit breaker is open");
                 failure.retry_after = Some(left);
-                count(call, node, &Err(failure.clone()));
+                count(call, node, failure.kind.word());
                 return Err(failure);
             }
         },
     };
     call.note(question.step, |step| step.attempts += 1);
+    let attempt = Attempt { call, node, ended: false };
     let outcome = timed(call, node, question, usage).await;
     if let Some(pass) = pass {
         if is_bad(&outcome) { pass.failed(std::time::Instant::now()) } else { pass.succeeded() }
     }
-    count(call, node, &outcome);
+    attempt.end(&outcome);
     outcome
 }
 
-fn count(call: &Call, node: &Node, outcome: &Outcome) {
-    let word = match outcome {
-        Ok(answer) if answer.is_success() => {
-            node.state.succeeded.inc();
-            return;
+/// An attempt under way; one that nobody waits for any more, as when the deadline of the graph is over, counts too.
+struct Attempt<'a> {
+    call: &'a Call,
+    node: &'a Node,
+    ended: bool,
+}
+
+impl Attempt<'_> {
+    fn end(mut self, outcome: &Outcome) {
+        self.ended = true;
+        match outcome {
+            Ok(answer) if answer.is_success() => {
+                self.node.state.succeeded.inc();
+            }
+            Ok(answer) => count(self.call, self.node, class_of(answer.status)),
+            Err(failure) => count(self.call, self.node, failure.kind.word()),
         }
-        Ok(answer) => match answer.status.as_u16() / 100 {
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        },
-        Err(failure) => failure.kind.word(),
-    };
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            count(self.call, self.node, "given_up");
+        }
+    }
+}
+
+fn class_of(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+fn count(call: &Call, node: &Node, outcome: &'static str) {
     let labels = &node.state.labels;
-    let of = OfAttempt { graph: Arc::clone(&labels.graph), node: Arc::clone(&labels.node), outcome: word };
+    let of = OfAttempt { graph: Arc::clone(&labels.graph), node: Arc::clone(&labels.node), outcome };
     call.tools.metrics.attempts.get_or_create(&of).inc();
 }
 

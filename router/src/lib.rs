@@ -12,6 +12,7 @@ pub mod expression;
 pub mod graph;
 pub mod grpc;
 pub mod headers;
+pub mod linger;
 pub mod mapping;
 pub mod message;
 pub mod metrics;

@@ -12,7 +12,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::Notify;
 
 /// Upper bounds of the buckets, in seconds: from a cached answer to a long generation.
-const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const BUCKETS: [f64; 17] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0];
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 

@@ -31,7 +31,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
         .upstream
         .call(request)
         .await
-        .map_err(|error| refused(node, matches!(error, CallError::Connect(_)), &error))?;
+        .map_err(|error| refused(&node.name, matches!(error, CallError::Connect(_)), &error))?;
     let (status, head) = (response.status(), response.headers().clone());
     let mut headers = answered(call, &head);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -40,7 +40,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     if !status.is_success() {
         return Ok(error(call, headers, status, "http", &format!("{status} instead of an answer of gRPC")));
     }
-    let collected = collect(node, response, call.graph().limits.body).await?;
+    let collected = collect(&node.name, response.into_body(), call.graph().limits.body).await?;
     let ended = collected.trailers().and_then(code_and_message).or_else(|| code_and_message(&head));
     let Some((code, message)) = ended else {
         let words = "its answer has no grpc-status: it broke off, or does not speak gRPC";

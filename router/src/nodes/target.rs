@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
@@ -12,10 +13,12 @@ use serde_json::Value;
 use crate::call::{Call, Outcome, Wire};
 use crate::graph::{Node, Secret, Target};
 use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
+use crate::linger::Lingering;
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
 use crate::nodes::rpc;
 use crate::plan::{Protocol, Transport};
 use crate::protocol::{adapt, target_path};
+use crate::upstream::Upstream;
 
 /// An answer of at most so many bytes is read as a whole even if it could be passed on as it comes: what breaks half way
 /// can be asked again then.
@@ -29,27 +32,47 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     if target.transport == Transport::Grpc {
         return rpc::ask(call, node, target, question, usage).await;
     }
-    let limit = call.graph().limits.body;
     let direct = target.protocol == call.graph().protocol;
     let stream = usage == Usage::Passed && direct && call.asked.wire == Wire::Http;
     let request = prepare(call, node, target, &question, stream)?;
-    let response =
-        call.tools.upstream.send(request).await.map_err(|error| refused(node, error.is_connect(), &error))?;
-    let (parts, body) = response.into_parts();
-    let headers = answered(call, &parts.headers);
-    let response = Response::from_parts(parts, body);
-    if stream && is_stream(&response) {
-        let status = response.status();
-        let body = AnswerBody::Stream(begin(node, response.into_body()).await?);
-        return Ok(Answer { status, headers, body });
-    }
-    let status = response.status();
-    let bytes = read(node, response, limit).await?;
-    let mut body = Body::new(bytes);
-    if status.is_success() {
-        body = adapted(call, node, target, &question, body)?;
-    }
-    Ok(Answer { status, headers, body: AnswerBody::Full(body) })
+    let upstream = Arc::clone(&call.tools.upstream);
+    let (name, limit) = (Arc::clone(&node.name), call.graph().limits.body);
+    let (head, given) = Lingering::new(exchange(upstream, request, name, stream, limit)).await?;
+    let (status, headers) = (head.status, answered(call, &head.headers));
+    let body = match given {
+        Given::Coming(stream) => AnswerBody::Stream(stream),
+        Given::Whole(bytes) if status.is_success() => {
+            AnswerBody::Full(adapted(call, node, target, &question, Body::new(bytes))?)
+        }
+        Given::Whole(bytes) => AnswerBody::Full(Body::new(bytes)),
+    };
+    Ok(Answer { status, headers, body })
+}
+
+/// The body of what a server answers.
+enum Given {
+    Whole(Bytes),
+    /// Begun, and passed on as it comes.
+    Coming(Stream),
+}
+
+/// Sends a request and takes its answer: the head, and the body as a whole unless it is better passed on and may be.
+async fn exchange(
+    upstream: Arc<Upstream>,
+    request: Request<Full<Bytes>>,
+    name: Arc<str>,
+    stream: bool,
+    limit: usize,
+) -> Result<(Parts, Given), Failure> {
+    let response = upstream.send(request).await.map_err(|error| refused(&name, error.is_connect(), &error))?;
+    let passed = stream && is_stream(&response);
+    let (head, body) = response.into_parts();
+    let given = if passed {
+        Given::Coming(begin(&name, body).await?)
+    } else {
+        Given::Whole(collect(&name, body, limit).await?.to_bytes())
+    };
+    Ok((head, given))
 }
 
 /// Puts an answer into what the graph speaks.
@@ -161,9 +184,9 @@ pub(super) fn answered(call: &Call, given: &HeaderMap) -> HeaderMap {
     kept
 }
 
-pub(super) fn refused(node: &Node, connecting: bool, error: &dyn std::error::Error) -> Failure {
+pub(super) fn refused(node: &Arc<str>, connecting: bool, error: &dyn std::error::Error) -> Failure {
     let kind = if connecting { FailureKind::Connect } else { FailureKind::Reset };
-    Failure::new(kind, &node.name, with_causes(error))
+    Failure::new(kind, node, with_causes(error))
 }
 
 /// An error with all that led to it, without what is said twice.
@@ -191,9 +214,9 @@ fn is_stream(response: &Response<Incoming>) -> bool {
 }
 
 /// Waits for the first bytes of a stream: until then another node can still answer.
-async fn begin(node: &Node, mut body: Incoming) -> Result<Stream, Failure> {
+async fn begin(node: &Arc<str>, mut body: Incoming) -> Result<Stream, Failure> {
     let reset = |error: hyper::Error| {
-        Failure::new(FailureKind::Reset, &node.name, format!("its stream broke: {}", with_causes(&error)))
+        Failure::new(FailureKind::Reset, node, format!("its stream broke: {}", with_causes(&error)))
     };
     match body.frame().await {
         None => Ok(Stream::new(Full::new(Bytes::new()))),
@@ -201,22 +224,14 @@ async fn begin(node: &Node, mut body: Incoming) -> Result<Stream, Failure> {
     }
 }
 
-async fn read(node: &Node, response: Response<Incoming>, limit: usize) -> Result<Bytes, Failure> {
-    Ok(collect(node, response, limit).await?.to_bytes())
-}
-
 /// Reads an answer as a whole, with its trailers.
-pub(super) async fn collect(
-    node: &Node,
-    response: Response<Incoming>,
-    limit: usize,
-) -> Result<Collected<Bytes>, Failure> {
-    let collected = Limited::new(response.into_body(), limit).collect().await;
+pub(super) async fn collect(node: &Arc<str>, body: Incoming, limit: usize) -> Result<Collected<Bytes>, Failure> {
+    let collected = Limited::new(body, limit).collect().await;
     collected.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             let words = format!("its answer has more than the {limit} bytes that limits.body allows");
-            return Failure::new(FailureKind::TooLarge, &node.name, words);
+            return Failure::new(FailureKind::TooLarge, node, words);
         }
-        Failure::new(FailureKind::Reset, &node.name, format!("its answer broke off: {}", with_causes(error.as_ref())))
+        Failure::new(FailureKind::Reset, node, format!("its answer broke off: {}", with_causes(error.as_ref())))
     })
 }

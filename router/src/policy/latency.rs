@@ -10,6 +10,9 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// So many answers are needed before a percentile of them means anything.
 const ENOUGH: u64 = 20;
 
+/// A percentile that was found counts for so long: to find it takes longer than most of what asks for it.
+const FRESH: Duration = Duration::from_millis(100);
+
 const LONGEST_MICROS: u64 = 600_000_000;
 
 /// The latencies of a node.
@@ -23,13 +26,14 @@ struct Inner {
     now: Histogram<u32>,
     before: Histogram<u32>,
     since: Instant,
+    found: Option<(Instant, Duration)>,
 }
 
 impl Default for Latency {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "the bounds are constants")]
         let fresh = || Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("valid bounds");
-        Self { inner: Mutex::new(Inner { now: fresh(), before: fresh(), since: Instant::now() }) }
+        Self { inner: Mutex::new(Inner { now: fresh(), before: fresh(), since: Instant::now(), found: None }) }
     }
 }
 
@@ -45,8 +49,15 @@ impl Latency {
     pub fn p95(&self, at: Instant) -> Option<Duration> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.turn(at);
+        if let Some((when, found)) = inner.found
+            && at.saturating_duration_since(when) < FRESH
+        {
+            return Some(found);
+        }
         let known = if inner.before.len() > inner.now.len() { &inner.before } else { &inner.now };
-        (known.len() >= ENOUGH).then(|| Duration::from_micros(known.value_at_quantile(0.95)))
+        let found = (known.len() >= ENOUGH).then(|| Duration::from_micros(known.value_at_quantile(0.95)));
+        inner.found = found.map(|found| (at, found));
+        found
     }
 }
 
