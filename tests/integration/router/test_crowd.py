@@ -184,6 +184,37 @@ async def test_hedges_go_by_what_is_usual(running: RouterProcess) -> None:
         assert await running.metric("rondo_node_hedges_total", graph="hedged") > hedged
 
 
+async def test_who_loses_a_race_and_would_take_long_is_given_up(running: RouterProcess) -> None:
+    async def given_up() -> bool:
+        return server.broken == 1
+
+    async with backend([{"after": 5.0, "json": "slow"}, {"json": "fast"}]) as server:
+        port = free_port()
+        hedge = {"afterMillis": 10, "budgetPercent": 100}
+        await running.serve([graph([target(server.url, hedge=hedge)], port=port)])
+        assert await statuses(running.session, port, 1) == {200: 1}
+        await eventually("what came second is taken back", given_up, seconds=3)
+
+
+async def test_what_is_turned_away_or_given_up_is_counted_of_the_node(running: RouterProcess) -> None:
+    async with backend({"after": 1.0, "json": 1}) as server:
+        hung, crowded, odd = free_port(), free_port(), free_port()
+        limit = {"limit": 1, "queue": 0}
+        mapped = {"request": {"body": "request.body.nothing"}}
+        await running.serve(
+            [
+                graph([target(server.url)], port=hung, name="hung", timeoutMillis=200),
+                graph([target(server.url, concurrency=limit)], port=crowded, name="crowded"),
+                graph([target(server.url, **mapped)], port=odd, name="odd"),
+            ]
+        )
+        assert await statuses(running.session, hung, 1) == {504: 1}
+        assert await statuses(running.session, crowded, 3) == {200: 1, 429: 2}
+        assert await statuses(running.session, odd, 1, {"q": 1}) == {500: 1}
+    for name, outcome, count in (("hung", "given_up", 1), ("crowded", "overloaded", 2), ("odd", "mapping", 1)):
+        assert await running.metric("rondo_node_attempts_total", graph=name, node="a", outcome=outcome) == count
+
+
 async def test_what_happened_is_counted(running: RouterProcess) -> None:
     async with backend([{"status": 503}, {"json": 1}, {"status": 400}]) as server:
         port = free_port()
