@@ -200,7 +200,7 @@ async def test_what_is_turned_away_or_given_up_is_counted_of_the_node(running: R
     async with backend({"after": 1.0, "json": 1}) as server:
         hung, crowded, odd = free_port(), free_port(), free_port()
         limit = {"limit": 1, "queue": 0}
-        mapped = {"request": {"body": "request.body.nothing"}}
+        mapped: Json = {"request": {"body": "request.body.nothing"}}
         await running.serve(
             [
                 graph([target(server.url)], port=hung, name="hung", timeoutMillis=200),
