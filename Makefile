@@ -75,7 +75,8 @@ unit: setup ## Unit tests: no cluster
 
 .PHONY: integration
 integration: setup control-plane ## Tests against a real API server
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/integration -n 2 --dist loadfile --ignore tests/integration/system
+	$(BIN)/pytest tests/integration/system
 
 .PHONY: localcluster
 localcluster: setup control-plane ## Tests of the cluster that runs where no Docker engine answers

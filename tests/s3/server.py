@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster import certificates, toolchain
+from tests.ports import free_port
 
 KEY = "rondo-test"
 SECRET = "rondo-test-secret"  # noqa: S105 (of a server that lives as long as a test)
@@ -72,14 +73,6 @@ def running(folder: Path, *, tls: bool = False) -> Iterator[Server]:
             yield Server(port, root, folder / "ca.crt" if tls else None)
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _await_listener(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,8 +13,8 @@ from rich.table import Table
 from tests.bench.router.programs import Programs
 from tests.bench.router.servers import kserve, rondo, target
 from tests.integration.router.backends import backend
-from tests.integration.router.process import free_port
 from tests.integration.router.troubles import Load, Server
+from tests.ports import free_port
 
 AWAY: Final = 2.0
 """Seconds that the server is away."""

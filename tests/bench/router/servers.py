@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.router.programs import Programs
-from tests.integration.router.process import free_port
+from tests.ports import free_port
 
 ANSWER: Final = '{"predictions": [1, 2, 3]}'
 REQUEST: Final = '{"instances": [[1.0, 2.0, 3.0, 4.0]]}'

@@ -9,8 +9,9 @@ import pytest
 from rondo.artifacts.config import Input
 from rondo.artifacts.errors import ExitCode
 from tests.integration.artifacts.conftest import Ended, Place
+from tests.ports import free_port
 from tests.s3.proxy import Proxy
-from tests.s3.server import KEY, SECRET, free_port, running
+from tests.s3.server import KEY, SECRET, running
 
 OTHER = "sha256:" + "0" * 64
 

@@ -30,7 +30,8 @@ from tests.integration.cli.conftest import RONDO, Start, create, set_status
 from tests.integration.cli.test_watch import COLOURS
 from tests.integration.router import build
 from tests.integration.router.backends import backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port, graph, router
+from tests.integration.router.process import PATIENCE, RouterProcess, graph, router
+from tests.ports import free_port
 from tests.unit.cli import builders
 from tests.unit.cli.builders import down, said, up
 

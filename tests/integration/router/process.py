@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+
+from tests.ports import free_port
 
 Json = Any
 
@@ -157,13 +158,6 @@ async def eventually(what: str, check: Callable[[], Awaitable[bool]], *, seconds
     while not await check():
         assert asyncio.get_running_loop().time() < until, what
         await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on at present."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def graph(nodes: list[Json], *, port: int, protocol: str = "JSON", **fields: Json) -> Json:

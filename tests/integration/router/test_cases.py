@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tests.integration.router.backends import Backend, backend
-from tests.integration.router.process import RouterProcess, free_port, graph
+from tests.integration.router.process import RouterProcess, graph
+from tests.ports import free_port
 
 Json = Any
 

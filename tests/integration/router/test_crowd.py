@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from tests.integration.router.backends import backend
-from tests.integration.router.process import PATIENCE, RouterProcess, eventually, free_port, graph
+from tests.integration.router.process import PATIENCE, RouterProcess, eventually, graph
+from tests.ports import free_port
 
 Json = Any
 

@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 
 from tests.integration.router.backends import backend
-from tests.integration.router.process import RouterProcess, free_port, graph
+from tests.integration.router.process import RouterProcess, graph
 from tests.integration.router.troubles import Load, Server
+from tests.ports import free_port
 
 Json = Any
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.router.backends import backend
-from tests.integration.router.process import RouterProcess, free_port, graph
+from tests.integration.router.process import RouterProcess, graph
 from tests.integration.router.test_reload import target
+from tests.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

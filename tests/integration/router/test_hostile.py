@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.router.backends import Backend, backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port, graph
+from tests.integration.router.process import PATIENCE, RouterProcess, graph
+from tests.ports import free_port
 
 Json = Any
 

@@ -18,7 +18,8 @@ from rondo.core.modelgraph.surroundings import Surroundings
 from rondo.core.modelgraph.topology import Topology
 from rondo.kserve.graph import import_graph
 from tests.integration.router.backends import Backend, backend
-from tests.integration.router.process import RouterProcess, free_port
+from tests.integration.router.process import RouterProcess
+from tests.ports import free_port
 
 Json = Any
 

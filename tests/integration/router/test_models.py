@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.integration.router.backends import Backend, backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port
+from tests.integration.router.process import PATIENCE, RouterProcess
+from tests.ports import free_port
 
 Json = Any
 

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.router.backends import Backend, backend
-from tests.integration.router.process import RouterProcess, eventually, free_port, graph
+from tests.integration.router.process import RouterProcess, eventually, graph
+from tests.ports import free_port
 
 Json = Any
 

@@ -10,8 +10,9 @@ import pytest
 
 from rondo.core.modelgraph.numbers import Comparison, add_up
 from tests.integration.router.backends import backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port, graph
+from tests.integration.router.process import PATIENCE, RouterProcess, graph
 from tests.integration.router.test_reload import Load, target
+from tests.ports import free_port
 from tests.unit.core.modelgraph.builders import A
 from tests.unit.core.modelgraph.builders import graph as planned
 from tests.unit.core.modelgraph.world import World

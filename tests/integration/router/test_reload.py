@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 
 from tests.integration.router.backends import backend
-from tests.integration.router.process import PATIENCE, RouterProcess, free_port, graph, router
+from tests.integration.router.process import PATIENCE, RouterProcess, graph, router
+from tests.ports import free_port
 
 Json = Any
 

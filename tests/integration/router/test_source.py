@@ -9,7 +9,8 @@ from typing import Any
 
 from localcluster.cluster import Cluster
 from tests.integration.router.backends import backend
-from tests.integration.router.process import free_port, graph, router
+from tests.integration.router.process import graph, router
+from tests.ports import free_port
 
 Json = Any
 

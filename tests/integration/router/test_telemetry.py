@@ -7,7 +7,8 @@ from pathlib import Path
 from aiohttp import web
 
 from tests.integration.router.backends import backend
-from tests.integration.router.process import free_port, graph, router
+from tests.integration.router.process import graph, router
+from tests.ports import free_port
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
