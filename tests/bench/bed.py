@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Set
@@ -24,6 +23,7 @@ from rondo.kube.client import Client, Selector
 from rondo.kube.reflector import Reflector
 from rondo.kube.session import open_connector, open_session
 from tests.integration.conftest import credentials_of
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT: Final = "bench"
@@ -95,7 +95,7 @@ class Bed:
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[Operator]:
         """Run the operator, once it has listed everything, while the block runs."""
-        port = _free_port()
+        port = free_port()
         compiled = self.cluster.layout.places.folder / "compiled"  # as in the image, where modules are compiled
         environment = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
@@ -228,13 +228,6 @@ def _ticks() -> tuple[int, int]:
     """Give the ticks that all CPUs together were busy, and all of them."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _mebibytes(text: str) -> float:

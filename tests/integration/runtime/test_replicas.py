@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from rondo.core.resources import LEASE
 from rondo.kube.client import Client
 from rondo.runtime.leader import LEASE_SECONDS, RETRY_SECONDS
 from tests.integration.runtime.harness import until
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ class Replica:
 
     def __init__(self, cluster: Cluster, namespace: str, identity: str, log: Path) -> None:
         self.identity = identity
-        self.port = _free_port()
+        self.port = free_port()
         self.log = log
         environment = {
             **os.environ,
@@ -136,10 +136,3 @@ def _wait(condition: Any, replica: Replica) -> None:
         assert replica.process.poll() is None, replica.log.read_text()
         assert time.monotonic() < deadline, replica.log.read_text()
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
