@@ -1,7 +1,7 @@
 //! An exchange with a server that nobody waits for any more gets a moment to end, so that its connection can be used again.
 //!
-//! Over HTTP/1 the only way to take a request back is to close its connection, and to open another costs more than most
-//! answers do. Who loses a race, as a hedge or the last of a quorum does, is often answered just after it.
+//! Over HTTP/1 the only way to take a request back is to close its connection, and then another has to be opened. Who
+//! loses a race, as a hedge or the last of a quorum does, is often answered just after it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
