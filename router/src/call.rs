@@ -232,7 +232,7 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, usage: U
     question.span.clone_from(&span);
     let step = call.trail.as_ref().map(|trail| trail.begin(question.step, &call.graph().name, &node.name));
     question.step = step;
-    let outcome = limited(call, node, question, usage.read_if(node.response.is_some() || node.recorded)).await;
+    let outcome = limited(call, node, question, usage.read_if(node.response.is_some() || node.recorded), begun).await;
     let took = begun.elapsed();
     node.state.seconds.observe(took.as_secs_f64());
     match (span, &outcome) {
@@ -250,7 +250,7 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, usage: U
 }
 
 /// Asks a node when there is a place for it, with its mappings around.
-async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: Usage) -> Outcome {
+async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: Usage, begun: Instant) -> Outcome {
     let counted = |failure: Failure| {
         count(call, node, failure.kind.word());
         failure
@@ -260,11 +260,14 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: U
         question.body = mapping::apply(mapping, &Names::of(call), None, &question.body)
             .map_err(|words| unmapped(format!("request: {words}")))?;
     }
-    let place = match &node.state.limit {
-        Some(limit) => Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?),
-        None => None,
+    let (place, now) = match &node.state.limit {
+        None => (None, begun),
+        Some(limit) => match limit.try_enter() {
+            Some(place) => (Some(place), begun),
+            None => (Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?), Instant::now()),
+        },
     };
-    let mut answer = retried(call, node, question, usage).await?;
+    let mut answer = retried(call, node, question, usage, now).await?;
     if let Some(mapping) = node.response.as_ref().filter(|_| answer.is_success()) {
         let body = answer.kept().cloned().unwrap_or_default();
         let names = Names::of(call).with("response", seen(&answer));
@@ -287,16 +290,15 @@ fn overloaded(node: &Node) -> Failure {
     failure
 }
 
-/// Asks a node as often as its policy allows.
-async fn retried(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
-    let (Some(retry), Some(budget)) = (&node.policies.retry, &node.state.retries) else {
-        return admitted(call, node, question, usage).await;
-    };
+/// Asks a node as often as its policy allows, for the first time now.
+async fn retried(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, mut now: Instant) -> Outcome {
+    let Some(retry) = &node.policies.retry else { return admitted(call, node, question, usage, now).await };
+    let Some(budget) = &node.state.retries else { return admitted(call, node, question, usage, now).await };
     budget.deposit();
-    let mut backoff = backoff(retry.backoff, retry.max_backoff);
+    let mut pauses = None;
     let mut tried = 0;
     loop {
-        let outcome = admitted(call, node, question.clone(), usage).await;
+        let outcome = admitted(call, node, question.clone(), usage, now).await;
         if tried == retry.limit || !retry.wants(&outcome) {
             return outcome;
         }
@@ -304,7 +306,9 @@ async fn retried(call: &Arc<Call>, node: &Node, question: Question, usage: Usage
         if asked_for > call.left() || !budget.withdraw() {
             return outcome;
         }
-        tokio::join!(sleep(asked_for), next_pause(backoff.as_mut()));
+        let pauses = pauses.get_or_insert_with(|| backoff(retry.backoff, retry.max_backoff));
+        tokio::join!(sleep(asked_for), next_pause(pauses.as_mut()));
+        now = Instant::now();
         tried += 1;
         call.note(question.step, |step| step.retried.push(ended(&outcome)));
         call.tools.metrics.retries.get_or_create(&node.state.labels).inc();
@@ -338,10 +342,10 @@ pub fn pause_of(outcome: &Outcome) -> Option<Duration> {
 }
 
 /// Asks a node if its circuit breaker lets it.
-async fn admitted(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
+async fn admitted(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, now: Instant) -> Outcome {
     let pass = match &node.state.breaker {
         None => None,
-        Some(breaker) => match breaker.admit(std::time::Instant::now()) {
+        Some(breaker) => match breaker.admit(now.into_std()) {
             Ok(pass) => Some(pass),
             Err(left) => {
                 let mut failure = Failure::new(FailureKind::Open, &node.name, "its circuit breaker is open");
@@ -353,7 +357,7 @@ async fn admitted(call: &Arc<Call>, node: &Node, question: Question, usage: Usag
     };
     call.note(question.step, |step| step.attempts += 1);
     let attempt = Attempt { call, node, ended: false };
-    let outcome = timed(call, node, question, usage).await;
+    let outcome = timed(call, node, question, usage, now).await;
     if let Some(pass) = pass {
         if is_bad(&outcome) { pass.failed(std::time::Instant::now()) } else { pass.succeeded() }
     }
@@ -404,44 +408,43 @@ fn count(call: &Call, node: &Node, outcome: &'static str) {
 }
 
 /// Asks a node within its own limit of time.
-async fn timed(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
-    let Some(limit) = node.policies.timeout else { return hedged(call, node, question, usage).await };
-    let until = (Instant::now() + limit).min(call.deadline);
-    timeout_at(until, hedged(call, node, question, usage)).await.unwrap_or_else(|_| {
+async fn timed(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, now: Instant) -> Outcome {
+    let Some(limit) = node.policies.timeout else { return hedged(call, node, question, usage, now).await };
+    let until = (now + limit).min(call.deadline);
+    timeout_at(until, hedged(call, node, question, usage, now)).await.unwrap_or_else(|_| {
         let kind = if until < call.deadline { FailureKind::Timeout } else { FailureKind::Deadline };
         Err(Failure::new(kind, &node.name, format!("no answer within {limit:?}")))
     })
 }
 
 /// Asks a node, and once more if it takes longer than usual; the first good answer counts.
-async fn hedged(call: &Arc<Call>, node: &Node, question: Question, usage: Usage) -> Outcome {
+async fn hedged(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, begun: Instant) -> Outcome {
     let Some(hedge) = &node.policies.hedge else { return perform(call, node, question, usage).await };
-    let begun = Instant::now();
     let after = hedge.after.or_else(|| node.state.latency.as_ref()?.p95(begun.into_std()));
     let outcome = match after {
         None => perform(call, node, question, usage).await,
-        Some(after) => race(call, node, question, usage, after).await,
+        Some(after) => race(call, node, question, usage, begun + after).await,
     };
     if let (Some(latency), Ok(_)) = (&node.state.latency, &outcome) {
-        latency.record(begun.elapsed(), Instant::now().into_std());
+        let now = Instant::now();
+        latency.record(now - begun, now.into_std());
     }
     outcome
 }
 
-async fn race(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, after: Duration) -> Outcome {
+async fn race(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, then: Instant) -> Outcome {
     let Some(budget) = &node.state.hedges else { return perform(call, node, question, usage).await };
     budget.deposit();
-    let mut first = Box::pin(perform(call, node, question.clone(), usage));
-    tokio::select! {
-        outcome = &mut first => return outcome,
-        () = sleep(after) => {}
+    let mut first = perform(call, node, question.clone(), usage);
+    if let Ok(outcome) = timeout_at(then, &mut first).await {
+        return outcome;
     }
     if !budget.withdraw() {
         return first.await;
     }
     call.tools.metrics.hedges.get_or_create(&node.state.labels).inc();
     call.note(question.step, |step| step.hedged = true);
-    let second = Box::pin(perform(call, node, question, usage));
+    let second = perform(call, node, question, usage);
     let (outcome, other) = futures_util::future::select(first, second).await.factor_first();
     if is_bad(&outcome) {
         let later = other.await;

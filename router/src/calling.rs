@@ -5,7 +5,6 @@
 //! other side is still there is for TCP to find out.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,14 +24,13 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use crate::upstream::{CONNECT_TIMEOUT, SendError};
+
 /// Connections to one target.
 const CONNECTIONS: usize = 8;
 
 /// For so long, up to a quarter more or less, a connection takes requests, so that pods that came later get theirs.
 const AGE: Duration = Duration::from_secs(60);
-
-/// In so long there has to be a connection, with TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After so long without a word TCP asks whether the other side is there, and how often until it is given up.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -42,21 +40,6 @@ const PROBES: u32 = 3;
 /// What was sent has to arrive in so long.
 #[cfg(target_os = "linux")]
 const UNHEARD: Duration = Duration::from_secs(60);
-
-/// Why a call has no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CallError {
-    #[error("there is no connection")]
-    Connect(#[source] Arc<dyn Error + Send + Sync>),
-    #[error("the connection broke")]
-    Broken(#[source] Arc<hyper::Error>),
-}
-
-impl CallError {
-    fn connect(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Connect(Arc::from(error.into()))
-    }
-}
 
 type Sender = SendRequest<Full<Bytes>>;
 type Key = (Scheme, Authority);
@@ -82,7 +65,7 @@ struct Target {
 /// A connection, from when it begins to be opened until it takes no more requests.
 struct Line {
     number: usize,
-    sender: Shared<BoxFuture<'static, Result<Sender, CallError>>>,
+    sender: Shared<BoxFuture<'static, Result<Sender, SendError>>>,
 }
 
 impl Line {
@@ -133,7 +116,7 @@ impl Pool {
     ///
     /// # Errors
     /// There is no connection, or it broke before the head of an answer came.
-    pub async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
+    pub async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
         let mut left = CONNECTIONS;
         loop {
             let mut sender = self.sender(request.uri()).await?;
@@ -143,21 +126,21 @@ impl Pool {
             };
             match error.take_message().filter(|_| left > 0) {
                 Some(unsent) => request = unsent,
-                None => return Err(CallError::Broken(Arc::new(error.into_error()))),
+                None => return Err(SendError::broken(error.into_error())),
             }
             left -= 1;
         }
     }
 
-    async fn sender(&self, uri: &Uri) -> Result<Sender, CallError> {
+    async fn sender(&self, uri: &Uri) -> Result<Sender, SendError> {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err(CallError::connect("the address has no scheme or no host"));
+            return Err(SendError::connect("the address has no scheme or no host"));
         };
         self.next((scheme.clone(), authority.clone())).await
     }
 
     /// Gives the connection whose turn it is, or opens it.
-    fn next(&self, key: Key) -> Shared<BoxFuture<'static, Result<Sender, CallError>>> {
+    fn next(&self, key: Key) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
         let mut targets = self.targets.lock();
         let target = targets.entry(key.clone()).or_default();
         target.turn = (target.turn + 1) % CONNECTIONS;
@@ -172,14 +155,14 @@ impl Pool {
     }
 
     /// Opens a connection in a task of its own: who waits for it may leave, and others still get it.
-    fn open(&self, key: Key, number: usize) -> Shared<BoxFuture<'static, Result<Sender, CallError>>> {
+    fn open(&self, key: Key, number: usize) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
         let (connector, targets) = (self.connector.clone(), Arc::clone(&self.targets));
         // Those that were opened together do not end together.
         let age = self.age.mul_f64(rand::random_range(0.75..1.25));
         let opening = tokio::spawn(async move {
             let opened = timeout(CONNECT_TIMEOUT, connect(connector, &key)).await;
             let opened = opened
-                .unwrap_or_else(|_| Err(CallError::connect(format!("it was not there within {CONNECT_TIMEOUT:?}"))));
+                .unwrap_or_else(|_| Err(SendError::connect(format!("it was not there within {CONNECT_TIMEOUT:?}"))));
             match opened {
                 Ok((sender, connection)) => {
                     tokio::spawn(keep(connection, targets, key, number, age));
@@ -191,18 +174,18 @@ impl Pool {
                 }
             }
         });
-        opening.map(|ended| ended.unwrap_or_else(|error| Err(CallError::connect(error)))).boxed().shared()
+        opening.map(|ended| ended.unwrap_or_else(|error| Err(SendError::connect(error)))).boxed().shared()
     }
 }
 
 type Connection = BoxFuture<'static, hyper::Result<()>>;
 
-async fn connect(connector: HttpsConnector<HttpConnector>, key: &Key) -> Result<(Sender, Connection), CallError> {
+async fn connect(connector: HttpsConnector<HttpConnector>, key: &Key) -> Result<(Sender, Connection), SendError> {
     let (scheme, authority) = key.clone();
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
-    let stream = connector.oneshot(uri.map_err(CallError::connect)?).await.map_err(CallError::connect)?;
+    let stream = connector.oneshot(uri.map_err(SendError::connect)?).await.map_err(SendError::connect)?;
     let opened = http2::Builder::new(TokioExecutor::new()).handshake(stream).await;
-    let (sender, connection) = opened.map_err(CallError::connect)?;
+    let (sender, connection) = opened.map_err(SendError::connect)?;
     Ok((sender, connection.boxed()))
 }
 
@@ -300,7 +283,7 @@ mod tests {
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("bound");
         let pool = pool(AGE);
         let error = pool.call(question(nobody)).await.expect_err("nobody listens");
-        assert!(matches!(error, CallError::Connect(_)));
+        assert!(matches!(error, SendError::Connect(_)));
         assert!(pool.targets.lock().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! From a plan to what is served: every name, expression and address is checked before anything of it answers a request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -375,6 +375,8 @@ fn target(plan: &TargetPlan) -> Result<Target, String> {
         model: plan.model.clone(),
         headers: plan.headers.iter().map(secret).collect::<Result<_, _>>()?,
         forward: header_names(&plan.forward)?,
+        origin: OnceLock::new(),
+        uri: OnceLock::new(),
     })
 }
 

@@ -14,14 +14,13 @@ use std::time::Duration;
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tower::Service;
 
 use crate::message::Stream;
 
@@ -154,7 +153,7 @@ impl Connection {
     /// Serves it until it ends, or until its last request does once the server drains.
     pub async fn serve<S>(self: Arc<Self>, stream: TcpStream, service: S, mut draining: watch::Receiver<()>)
     where
-        S: Service<Request<Incoming>, Response = Response<Stream>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<Stream>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
     {
         // Answers are small and wanted at once.
@@ -162,7 +161,7 @@ impl Connection {
             return;
         }
         let io = TokioIo::new(Watched { stream, connection: Arc::clone(&self) });
-        let mut serving = pin!(builder().serve_connection(io, TowerToHyperService::new(service)).into_owned());
+        let mut serving = pin!(builder().serve_connection(io, service).into_owned());
         let mut ticks = interval(TICK.min(self.patience.unread));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ending = false;
@@ -259,12 +258,12 @@ mod tests {
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
     use hyper::client::conn::http2;
+    use hyper::service::service_fn;
     use std::net::Ipv4Addr;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
-    use tower::service_fn;
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -280,7 +279,7 @@ mod tests {
             noted.spoken(request.version());
             async move {
                 tokio::time::sleep(Duration::from_millis(500)).await;
-                Ok(Response::new(Stream::new(Full::new(Bytes::from(vec![0; bytes])))))
+                Ok(Response::new(Stream::whole(Bytes::from(vec![0; bytes]))))
             }
         });
         (client, tokio::spawn(connection.serve(server, service, draining)), drain)

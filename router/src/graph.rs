@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 
+use crate::exchange::Origin;
 use crate::expression::Expression;
 use crate::model::Model;
 use crate::path::Path;
@@ -108,6 +109,10 @@ pub struct Target {
     pub model: Option<String>,
     pub headers: Vec<(HeaderName, Secret)>,
     pub forward: Vec<HeaderName>,
+    /// Its connections, once it was asked.
+    pub origin: OnceLock<Arc<Origin>>,
+    /// The path of all requests, if there is one, once it was asked.
+    pub uri: OnceLock<Uri>,
 }
 
 /// The value of a header.

@@ -8,6 +8,7 @@ pub mod call;
 pub mod calling;
 pub mod compile;
 pub mod connection;
+pub mod exchange;
 pub mod expression;
 pub mod graph;
 pub mod grpc;

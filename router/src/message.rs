@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Full;
 use serde_json::Value;
 
 use crate::grpc::convert;
@@ -294,9 +295,15 @@ impl Answer {
     }
 }
 
-/// A body that is passed on as it comes, with what has to be kept until its end.
+/// A body that is sent, as a whole or as it comes, with what has to be kept until its end.
 pub struct Stream {
-    inner: Pin<Box<dyn HttpBody<Data = Bytes, Error = StreamError> + Send>>,
+    inner: Inner,
+    held: Option<Box<dyn Send>>,
+}
+
+enum Inner {
+    Whole(Full<Bytes>),
+    Coming(Pin<Box<dyn HttpBody<Data = Bytes, Error = StreamError> + Send>>),
 }
 
 /// Why a stream broke.
@@ -310,7 +317,12 @@ impl Stream {
         B::Error: Into<StreamError>,
     {
         use http_body_util::BodyExt;
-        Self { inner: Box::pin(body.map_err(Into::into)) }
+        Self { inner: Inner::Coming(Box::pin(body.map_err(Into::into))), held: None }
+    }
+
+    /// A stream of bytes that are there.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { inner: Inner::Whole(Full::new(bytes)), held: None }
     }
 
     /// A stream of a frame that has come already and all that follows it.
@@ -330,8 +342,12 @@ impl Stream {
 
     /// Keeps something until the stream ends or is dropped, such as a place in a limit.
     #[must_use]
-    pub fn holding<T: Send + Unpin + 'static>(self, held: T) -> Self {
-        Self::new(Holding { inner: self, _held: held })
+    pub fn holding<T: Send + 'static>(mut self, held: T) -> Self {
+        self.held = Some(match self.held.take() {
+            None => Box::new(held),
+            Some(before) => Box::new((before, held)),
+        });
+        self
     }
 }
 
@@ -344,7 +360,7 @@ impl std::fmt::Debug for Stream {
 impl Default for Stream {
     /// A stream of nothing.
     fn default() -> Self {
-        Self::new(http_body_util::Empty::new())
+        Self::whole(Bytes::new())
     }
 }
 
@@ -356,40 +372,24 @@ impl HttpBody for Stream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        self.inner.as_mut().poll_frame(context)
+        match &mut self.inner {
+            Inner::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
+            Inner::Coming(coming) => coming.as_mut().poll_frame(context),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Inner::Whole(whole) => whole.is_end_stream(),
+            Inner::Coming(coming) => coming.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-struct Holding<T> {
-    inner: Stream,
-    _held: T,
-}
-
-impl<T: Send + Unpin> HttpBody for Holding<T> {
-    type Data = Bytes;
-    type Error = StreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Inner::Whole(whole) => whole.size_hint(),
+            Inner::Coming(coming) => coming.size_hint(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::call::Tools;
+use crate::exchange::{Coming, Outgoing};
 use crate::headers::is_of_connection;
 use crate::message::Stream;
 use crate::metrics::{Metrics, OfGraph, OfRevision, OfRevisionOnly};
@@ -151,9 +152,9 @@ async fn forward(
             held(model, hold, tools, &parts, &uri, bytes).await?
         }
         _ => {
-            let mut request = Request::from_parts(parts, Stream::new(body));
+            let mut request = Request::from_parts(parts, Outgoing::Right(Stream::new(body)));
             *request.uri_mut() = uri;
-            tools.upstream.pass(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))?
+            tools.upstream.send(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))?
         }
     };
     let (mut parts, body) = response.into_parts();
@@ -169,13 +170,13 @@ async fn held(
     parts: &http::request::Parts,
     uri: &Uri,
     body: Bytes,
-) -> Result<Response<Incoming>, Response<Stream>> {
+) -> Result<Response<Coming>, Response<Stream>> {
     let deadline = Instant::now() + Duration::from_millis(hold.timeout_millis);
     let mut place = None;
     loop {
-        let mut request = Request::from_parts(parts.clone(), Stream::new(Full::new(body.clone())));
+        let mut request = Request::from_parts(parts.clone(), Outgoing::Left(Full::new(body.clone())));
         *request.uri_mut() = uri.clone();
-        let error = match tools.upstream.pass(request).await {
+        let error = match tools.upstream.send(request).await {
             Ok(response) => return Ok(response),
             Err(error) if error.is_connect() => error,
             Err(error) => return Err(told(StatusCode::BAD_GATEWAY, &with_causes(&error))),
@@ -238,7 +239,7 @@ fn clean(headers: &mut HeaderMap) {
 
 fn told(status: StatusCode, words: &str) -> Response<Stream> {
     let body = serde_json::json!({"error": words}).to_string();
-    let mut response = Response::new(Stream::new(Full::new(Bytes::from(body))));
+    let mut response = Response::new(Stream::whole(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

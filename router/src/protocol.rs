@@ -169,13 +169,12 @@ pub fn next_question(protocol: Protocol, operation: Operation, first: &Body, ans
         // Any JSON is a question as it is; it need not even be looked at.
         return Ok(answer.clone());
     }
-    let first = first.json().map_err(|words| format!("what the sequence was asked: {words}"))?;
-    let answered = answer.json()?;
+    let asked = |words: &str| format!("what the sequence was asked: {words}");
     match protocol {
         Protocol::Json => Ok(answer.clone()),
-        Protocol::OpenInference => tensor::next_v2(first, answered).map(Body::of),
-        Protocol::KServeV1 => tensor::next_v1(first, answered).map(Body::of),
-        Protocol::OpenAI => openai::next(operation, first, answered).map(Body::of),
+        Protocol::OpenInference => tensor::next_v2(first.bytes().map_err(asked)?, answer.bytes()?).map(Body::new),
+        Protocol::KServeV1 => tensor::next_v1(first.bytes().map_err(asked)?, answer.bytes()?).map(Body::new),
+        Protocol::OpenAI => openai::next(operation, first.json().map_err(asked)?, answer.json()?).map(Body::of),
     }
 }
 

@@ -9,12 +9,12 @@ use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tower::service_fn;
 
 use crate::call::{Asked, Call, Tools, Wire, ask};
 use crate::connection::{Connection, HEAD_TIMEOUT, Patience};
@@ -53,73 +53,133 @@ async fn answer(router: &Router, port: u16, connection: &Arc<Connection>, reques
     connection.spoken(request.version());
     let served = router.served();
     match served.by_port.get(&port) {
-        Some(&Service::Graph(graph)) => answer_graph(&served, graph, &router.tools, connection, request).await,
-        Some(&Service::Model(model)) => model::answer(&served.models[model], &router.tools, request).await,
+        Some(&Service::Graph(index)) => {
+            Asking { served, index, tools: &router.tools, connection }.answer(request).await
+        }
+        // Boxed so that requests to graphs do not take the room of those to models.
+        Some(&Service::Model(model)) => Box::pin(model::answer(&served.models[model], &router.tools, request)).await,
         None => said(told(Protocol::Json, StatusCode::NOT_FOUND, "not_found", "no graph is served here any more")),
     }
 }
 
-async fn answer_graph(
-    served: &Arc<Served>,
+/// Who is asked, and on which connection.
+struct Asking<'a> {
+    served: Arc<Served>,
     index: usize,
-    tools: &Arc<Tools>,
-    connection: &Arc<Connection>,
-    request: Request<Incoming>,
-) -> Sent {
-    let graph = &served.graphs[index];
-    if calls::is_call(&request) {
-        return answer_call(served, index, tools, connection, request).await;
-    }
-    let operation = match route(graph.protocol, &graph.name, request.method(), request.uri().path()) {
-        Route::Ask(operation) => operation,
-        Route::Tell(value) => return said(Answer::json(StatusCode::OK, value)),
-        Route::Nothing(hint) => return said(told(graph.protocol, StatusCode::NOT_FOUND, "not_found", hint)),
-        Route::WrongMethod(allowed) => {
-            let words = format!("use {allowed}");
-            let mut answer = told(graph.protocol, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &words);
-            answer.headers.insert(ALLOW, HeaderValue::from_static(allowed));
-            return said(answer);
-        }
-    };
-    worked(served, index, tools, connection, operation, Wire::Http, request).await
+    tools: &'a Arc<Tools>,
+    connection: &'a Arc<Connection>,
 }
 
-/// Answers a call of gRPC.
-async fn answer_call(
-    served: &Arc<Served>,
-    index: usize,
-    tools: &Arc<Tools>,
-    connection: &Arc<Connection>,
-    request: Request<Incoming>,
-) -> Sent {
-    let graph = &served.graphs[index];
-    match calls::route(graph.protocol, &graph.name, request.uri().path()) {
-        calls::Route::Infer => {
-            let wire = Wire::Grpc { raw: false };
-            worked(served, index, tools, connection, Operation::Infer, wire, request).await
-        }
-        calls::Route::Tell(message) => calls::send(&Body::new(message.into())),
-        calls::Route::Refuse(status) => calls::refuse(status),
+impl Asking<'_> {
+    fn graph(&self) -> &Arc<Graph> {
+        &self.served.graphs[self.index]
     }
-}
 
-/// Works on a request, and counts it.
-async fn worked(
-    served: &Arc<Served>,
-    index: usize,
-    tools: &Arc<Tools>,
-    connection: &Arc<Connection>,
-    operation: Operation,
-    wire: Wire,
-    request: Request<Incoming>,
-) -> Sent {
-    let graph = &served.graphs[index];
-    let begun = Instant::now();
-    let (status, answer) = work(served, index, tools, connection, operation, wire, request).await;
-    let of = OfGraphStatus { graph: Arc::clone(&graph.name), code: status.as_u16() };
-    tools.metrics.graph_requests.get_or_create(&of).inc();
-    graph.state.seconds.observe(begun.elapsed().as_secs_f64());
-    answer
+    async fn answer(&self, request: Request<Incoming>) -> Sent {
+        let graph = self.graph();
+        if calls::is_call(&request) {
+            return Box::pin(self.answer_call(request)).await;
+        }
+        let operation = match route(graph.protocol, &graph.name, request.method(), request.uri().path()) {
+            Route::Ask(operation) => operation,
+            Route::Tell(value) => return said(Answer::json(StatusCode::OK, value)),
+            Route::Nothing(hint) => return said(told(graph.protocol, StatusCode::NOT_FOUND, "not_found", hint)),
+            Route::WrongMethod(allowed) => {
+                let words = format!("use {allowed}");
+                let mut answer = told(graph.protocol, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &words);
+                answer.headers.insert(ALLOW, HeaderValue::from_static(allowed));
+                return said(answer);
+            }
+        };
+        self.work(operation, Wire::Http, request).await
+    }
+
+    /// Answers a call of gRPC.
+    async fn answer_call(&self, request: Request<Incoming>) -> Sent {
+        let graph = self.graph();
+        match calls::route(graph.protocol, &graph.name, request.uri().path()) {
+            calls::Route::Infer => self.work(Operation::Infer, Wire::Grpc { raw: false }, request).await,
+            calls::Route::Tell(message) => calls::send(&Body::new(message.into())),
+            calls::Route::Refuse(status) => calls::refuse(status),
+        }
+    }
+
+    /// Works on a request, and counts it.
+    async fn work(&self, operation: Operation, wire: Wire, request: Request<Incoming>) -> Sent {
+        let (graph, begun) = (self.graph(), Instant::now());
+        let (status, answer) = self.admit(operation, wire, request, begun).await;
+        if status == StatusCode::OK {
+            graph.state.succeeded.inc();
+        } else {
+            let of = OfGraphStatus { graph: Arc::clone(&graph.name), code: status.as_u16() };
+            self.tools.metrics.graph_requests.get_or_create(&of).inc();
+        }
+        graph.state.seconds.observe(begun.elapsed().as_secs_f64());
+        answer
+    }
+
+    /// Gives the status that a request came to, and what is sent.
+    async fn admit(
+        &self,
+        operation: Operation,
+        wire: Wire,
+        request: Request<Incoming>,
+        now: Instant,
+    ) -> (StatusCode, Sent) {
+        let graph = self.graph();
+        let Some(place) = graph.state.limit.try_enter() else {
+            let words = format!("the graph works on {} requests already", graph.limits.in_flight);
+            let mut answer =
+                told(graph.protocol, StatusCode::TOO_MANY_REQUESTS, FailureKind::Overloaded.word(), &words);
+            answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return (answer.status, sent(wire, answer, now + HEAD_TIMEOUT));
+        };
+        let wanted = wanted(wire, request.headers());
+        let deadline = now + wanted.map_or(graph.timeout, |wanted| wanted.min(graph.timeout));
+        let answering = self.connection.answer(deadline + graph.timeout.clamp(SHORTEST_READING, LONGEST_READING));
+        let held = (place, InFlight::begin(&graph.state.in_flight), answering);
+        let debug = wire == Wire::Http && request.headers().contains_key(DEBUG);
+        let answer = match read(graph, operation, wire, request, deadline).await {
+            Err(refusal) => refusal,
+            Ok(asked) => self.run(asked, deadline, debug).await,
+        };
+        let status = answer.status;
+        (status, sent(wire, answer, deadline).map(|body| body.holding(held)))
+    }
+
+    /// Has the graph answer.
+    async fn run(&self, asked: Asked, deadline: Instant, debug: bool) -> Answer {
+        let graph = self.graph();
+        let (operation, wire, stream) = (asked.operation, asked.wire, wants_events(graph, &asked));
+        let body = asked.body.clone();
+        let trail = debug.then(Arc::<Trail>::default);
+        let span = self.tools.telemetry.as_ref().map(|of| of.request(graph.name.to_string(), &asked.headers));
+        let question = Question { body: asked.body.clone(), stream, span: span.clone(), step: None };
+        let call =
+            Call::new(Arc::clone(&self.served), self.index, asked, deadline, Arc::clone(self.tools), trail.clone());
+        let outcome = timeout_at(deadline, ask(&call, graph.entry, question, Usage::Passed.read_if(debug)))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline"))
+            });
+        let answer = outcome.unwrap_or_else(|failure| match body.no_room() {
+            Some(why) => unread(graph, why),
+            None => failed(graph, &failure),
+        });
+        let answer = fit(
+            graph,
+            wire,
+            match trail {
+                Some(trail) => traced(graph, &answer, &trail),
+                None if stream => as_events(operation, answer),
+                None => answer,
+            },
+        );
+        if let Some(span) = span {
+            span.answered(answer.status.as_u16());
+        }
+        answer
+    }
 }
 
 /// Counts a request as under way until it is answered to the last byte.
@@ -136,39 +196,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// Gives the status that a request came to, and what is sent.
-async fn work(
-    served: &Arc<Served>,
-    index: usize,
-    tools: &Arc<Tools>,
-    connection: &Arc<Connection>,
-    operation: Operation,
-    wire: Wire,
-    request: Request<Incoming>,
-) -> (StatusCode, Sent) {
-    let graph = &served.graphs[index];
-    let Some(place) = graph.state.limit.enter().await else {
-        let words = format!("the graph works on {} requests already", graph.limits.in_flight);
-        let mut answer = told(graph.protocol, StatusCode::TOO_MANY_REQUESTS, FailureKind::Overloaded.word(), &words);
-        answer.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return (answer.status, sent(wire, answer, Instant::now() + HEAD_TIMEOUT));
-    };
-    let wanted = wanted(wire, request.headers());
-    let deadline = Instant::now() + wanted.map_or(graph.timeout, |wanted| wanted.min(graph.timeout));
-    let answering = connection.answer(deadline + graph.timeout.clamp(SHORTEST_READING, LONGEST_READING));
-    let held = (place, InFlight::begin(&graph.state.in_flight), answering);
-    let debug = wire == Wire::Http && request.headers().contains_key(DEBUG);
-    let answer = match read(graph, operation, wire, request, deadline).await {
-        Err(refusal) => refusal,
-        Ok(asked) => run(served, index, tools, asked, deadline, debug).await,
-    };
-    let status = answer.status;
-    let mut answer = sent(wire, answer, deadline);
-    let body = std::mem::take(answer.body_mut());
-    *answer.body_mut() = body.holding(held);
-    (status, answer)
 }
 
 /// Gives a success the form that its client takes.
@@ -264,45 +291,6 @@ async fn read_body(
     }
 }
 
-/// Has a graph answer.
-async fn run(
-    served: &Arc<Served>,
-    index: usize,
-    tools: &Arc<Tools>,
-    asked: Asked,
-    deadline: Instant,
-    debug: bool,
-) -> Answer {
-    let graph = &served.graphs[index];
-    let (operation, wire, stream) = (asked.operation, asked.wire, wants_events(graph, &asked));
-    let body = asked.body.clone();
-    let trail = debug.then(Arc::<Trail>::default);
-    let span = tools.telemetry.as_ref().map(|of| of.request(graph.name.to_string(), &asked.headers));
-    let question = Question { body: asked.body.clone(), stream, span: span.clone(), step: None };
-    let call = Call::new(Arc::clone(served), index, asked, deadline, Arc::clone(tools), trail.clone());
-    let outcome =
-        timeout_at(deadline, ask(&call, graph.entry, question, Usage::Passed.read_if(debug))).await.unwrap_or_else(
-            |_| Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline")),
-        );
-    let answer = outcome.unwrap_or_else(|failure| match body.no_room() {
-        Some(why) => unread(graph, why),
-        None => failed(graph, &failure),
-    });
-    let answer = fit(
-        graph,
-        wire,
-        match trail {
-            Some(trail) => traced(graph, &answer, &trail),
-            None if stream => as_events(operation, answer),
-            None => answer,
-        },
-    );
-    if let Some(span) = span {
-        span.answered(answer.status.as_u16());
-    }
-    answer
-}
-
 /// Whether a client of the OpenAI API asks for events.
 fn wants_events(graph: &Graph, asked: &Asked) -> bool {
     graph.protocol == Protocol::OpenAI
@@ -387,7 +375,7 @@ fn sent(wire: Wire, answer: Answer, deadline: Instant) -> Sent {
     }
     let body = match answer.body {
         // A message has been fitted before: it is JSON by now, or an error was made of it.
-        AnswerBody::Full(body) => Stream::new(http_body_util::Full::new(body.bytes().cloned().unwrap_or_default())),
+        AnswerBody::Full(body) => Stream::whole(body.bytes().cloned().unwrap_or_default()),
         AnswerBody::Stream(stream) => stream.until(deadline),
     };
     let mut response = Response::new(body);

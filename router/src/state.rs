@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tower::retry::budget::TpsBudget;
 
-use crate::metrics::{Metrics, OfAttempt, OfGraph, OfNode};
+use crate::metrics::{Metrics, OfAttempt, OfGraph, OfGraphStatus, OfNode};
 use crate::nodes::batch::Gathering;
 use crate::nodes::cache::Kept;
 use crate::plan::{GraphPlan, NodePlan};
@@ -31,6 +31,7 @@ pub struct GraphState {
     pub labels: OfGraph,
     pub limit: Limit,
     pub in_flight: Gauge,
+    pub succeeded: Counter,
     pub seconds: Histogram,
 }
 
@@ -62,9 +63,11 @@ impl GraphState {
     /// The state of a graph that is new.
     pub fn new(plan: &GraphPlan, metrics: &Metrics) -> Self {
         let labels = OfGraph { graph: plan.name.as_str().into() };
+        let succeeded = OfGraphStatus { graph: Arc::clone(&labels.graph), code: 200 };
         Self {
             limit: Limit::new(plan.limits.in_flight, 0),
             in_flight: metrics.graph_in_flight.get_or_create_owned(&labels),
+            succeeded: metrics.graph_requests.get_or_create_owned(&succeeded),
             seconds: metrics.graph_seconds.get_or_create_owned(&labels),
             labels,
         }

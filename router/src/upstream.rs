@@ -1,12 +1,11 @@
 //! The client for all targets: pools of connections, TLS by rustls, no redirects, no decompression.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::calling::{CallError, Pool};
-use crate::message::Stream;
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
@@ -14,19 +13,44 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::calling::Pool;
+use crate::exchange::{Coming, Origin, Outgoing};
 
-/// A connection that nobody has used for so long is closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// In so long there has to be a connection, with TLS.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For so long a credential that was read counts; the kubelet takes about a minute to bring a new one anyway.
 const CREDENTIAL_AGE: Duration = Duration::from_secs(5);
 
 /// Bytes of a credential at most.
 const CREDENTIAL_SIZE: usize = 64 << 10;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SendError {
+    #[error("there is no connection")]
+    Connect(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the connection broke")]
+    Broken(#[source] Arc<hyper::Error>),
+}
+
+impl SendError {
+    /// Nobody was reached.
+    pub fn connect(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Connect(Arc::from(error.into()))
+    }
+
+    /// Whether the request was taken is not known.
+    pub fn broken(error: hyper::Error) -> Self {
+        Self::Broken(Arc::new(error))
+    }
+
+    /// Whether nobody was reached.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+}
 
 /// Takes an address apart: scheme, host and port, and the path before that of requests, without a slash at its end.
 ///
@@ -50,8 +74,8 @@ pub fn address(url: &str) -> Result<(Scheme, Authority, String), String> {
 
 /// Sends requests to targets.
 pub struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    passing: Client<HttpsConnector<HttpConnector>, Stream>,
+    connector: HttpsConnector<HttpConnector>,
+    origins: Mutex<HashMap<(Scheme, Authority), Arc<Origin>>>,
     calling: Pool,
     folder: PathBuf,
     credentials: Mutex<HashMap<PathBuf, (Instant, HeaderValue)>>,
@@ -65,35 +89,40 @@ impl Upstream {
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let calling = Pool::new(http.clone());
-        let https =
+        let connector =
             HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_idle_timeout(IDLE_TIMEOUT).pool_timer(TokioTimer::new()).timer(TokioTimer::new());
-        let (client, passing) = (builder.build(https.clone()), builder.build(https));
-        Self { client, passing, calling, folder, credentials: Mutex::default() }
+        Self { connector, origins: Mutex::default(), calling, folder, credentials: Mutex::default() }
     }
 
-    /// Sends a request.
+    /// Gives the server of an address, whose connections all that have it share.
+    pub fn origin(&self, scheme: &Scheme, authority: &Authority) -> Arc<Origin> {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = origins.get(&(scheme.clone(), authority.clone())) {
+            return Arc::clone(known);
+        }
+        // Those of plans that are no more served.
+        origins.retain(|_, origin| Arc::strong_count(origin) > 1);
+        let origin = Origin::new(scheme.clone(), authority.clone(), self.connector.clone());
+        origins.insert((scheme.clone(), authority.clone()), Arc::clone(&origin));
+        origin
+    }
+
+    /// Sends a request to where its address says.
     ///
     /// # Errors
     /// No connection, or it broke before the head of an answer came.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.client.request(request).await
-    }
-
-    /// Sends a request whose body comes as it is sent.
-    ///
-    /// # Errors
-    /// As above.
-    pub async fn pass(&self, request: Request<Stream>) -> Result<Response<Incoming>, Error> {
-        self.passing.request(request).await
+    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Coming>, SendError> {
+        let (Some(scheme), Some(authority)) = (request.uri().scheme(), request.uri().authority()) else {
+            return Err(SendError::connect("the address has no scheme or no host"));
+        };
+        self.origin(scheme, authority).send(request).await
     }
 
     /// Sends a request over HTTP/2.
     ///
     /// # Errors
     /// As above.
-    pub async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, CallError> {
+    pub async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
         self.calling.call(request).await
     }
 

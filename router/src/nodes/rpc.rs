@@ -11,7 +11,6 @@ use http_body_util::Full;
 
 use super::target::{adapted, answered, collect, fill, refused};
 use crate::call::{Call, Outcome, Wire};
-use crate::calling::CallError;
 use crate::graph::{Node, Target};
 use crate::grpc::{self, SERVICE, code_and_message, convert, frame, status_of, unframe, word_of};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Usage};
@@ -26,12 +25,8 @@ use crate::protocol::{adapt, error_body};
 /// There is no connection, it broke, or the answer is none of the protocol.
 pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, usage: Usage) -> Outcome {
     let request = prepare(call, node, target, &question)?;
-    let response = call
-        .tools
-        .upstream
-        .call(request)
-        .await
-        .map_err(|error| refused(&node.name, matches!(error, CallError::Connect(_)), &error))?;
+    let response =
+        call.tools.upstream.call(request).await.map_err(|error| refused(&node.name, error.is_connect(), &error))?;
     let (status, head) = (response.status(), response.headers().clone());
     let mut headers = answered(call, &head);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
+use http::uri::{InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::call::{Call, Outcome, Wire};
+use crate::exchange::{Coming, Origin, Outgoing};
 use crate::graph::{Node, Secret, Target};
 use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
 use crate::linger::Lingering;
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
 use crate::nodes::rpc;
 use crate::plan::{Protocol, Transport};
-use crate::protocol::{adapt, target_path};
-use crate::upstream::Upstream;
+use crate::protocol::{Operation, adapt, target_path};
 
 /// An answer of at most so many bytes is read as a whole even if it could be passed on as it comes: what breaks half way
 /// can be asked again then.
@@ -30,14 +31,14 @@ const WHOLE: u64 = 256 << 10;
 /// There is no connection, it broke, or the answer is not what the protocol says.
 pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, usage: Usage) -> Outcome {
     if target.transport == Transport::Grpc {
-        return rpc::ask(call, node, target, question, usage).await;
+        return Box::pin(rpc::ask(call, node, target, question, usage)).await;
     }
     let direct = target.protocol == call.graph().protocol;
     let stream = usage == Usage::Passed && direct && call.asked.wire == Wire::Http;
     let request = prepare(call, node, target, &question, stream)?;
-    let upstream = Arc::clone(&call.tools.upstream);
-    let (name, limit) = (Arc::clone(&node.name), call.graph().limits.body);
-    let (head, given) = Lingering::new(exchange(upstream, request, name, stream, limit)).await?;
+    let origin = target.origin.get_or_init(|| call.tools.upstream.origin(&target.scheme, &target.authority));
+    let (origin, name, limit) = (Arc::clone(origin), Arc::clone(&node.name), call.graph().limits.body);
+    let (head, given) = Lingering::new(exchange(origin, request, name, stream, limit)).await?;
     let (status, headers) = (head.status, answered(call, &head.headers));
     let body = match given {
         Given::Coming(stream) => AnswerBody::Stream(stream),
@@ -58,13 +59,13 @@ enum Given {
 
 /// Sends a request and takes its answer: the head, and the body as a whole unless it is better passed on and may be.
 async fn exchange(
-    upstream: Arc<Upstream>,
-    request: Request<Full<Bytes>>,
+    origin: Arc<Origin>,
+    request: Request<Outgoing>,
     name: Arc<str>,
     stream: bool,
     limit: usize,
 ) -> Result<(Parts, Given), Failure> {
-    let response = upstream.send(request).await.map_err(|error| refused(&name, error.is_connect(), &error))?;
+    let response = origin.send(request).await.map_err(|error| refused(&name, error.is_connect(), &error))?;
     let passed = stream && is_stream(&response);
     let (head, body) = response.into_parts();
     let given = if passed {
@@ -98,7 +99,7 @@ fn prepare(
     target: &Target,
     question: &Question,
     stream: bool,
-) -> Result<Request<Full<Bytes>>, Failure> {
+) -> Result<Request<Outgoing>, Failure> {
     let bad = |words: String| Failure::new(FailureKind::BadRequest, &node.name, words);
     let model = target.model.as_deref().unwrap_or(&node.name);
     let (from, operation) = (call.graph().protocol, call.asked.operation);
@@ -106,18 +107,28 @@ fn prepare(
     if target.protocol == Protocol::OpenAI {
         body = for_openai(&body, target, question.stream, stream).map_err(bad)?;
     }
+    let bytes = body.bytes().map_err(|words| bad(words.to_owned()))?.clone();
+    let mut request = Request::new(Outgoing::Left(Full::new(bytes)));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri(target, model, operation).map_err(|error| bad(error.to_string()))?;
+    fill(call, node, target, question, request.headers_mut())?;
+    Ok(request)
+}
+
+/// The path of a request; only that of the OpenAI API depends on what is asked.
+fn uri(target: &Target, model: &str, operation: Operation) -> Result<Uri, InvalidUri> {
+    if let Some(known) = target.uri.get() {
+        return Ok(known.clone());
+    }
     let path = match &target.path {
         Some(path) => format!("{}{path}", target.base),
         None => target_path(target.protocol, &target.base, model, operation),
     };
-    let uri =
-        Uri::builder().scheme(target.scheme.clone()).authority(target.authority.clone()).path_and_query(path).build();
-    let bytes = body.bytes().map_err(|words| bad(words.to_owned()))?.clone();
-    let mut request = Request::new(Full::new(bytes));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri.map_err(|error| bad(error.to_string()))?;
-    fill(call, node, target, question, request.headers_mut())?;
-    Ok(request)
+    let uri = Uri::from(PathAndQuery::try_from(path)?);
+    if target.path.is_some() || target.protocol != Protocol::OpenAI {
+        return Ok(target.uri.get_or_init(|| uri).clone());
+    }
+    Ok(uri)
 }
 
 /// Names the model as the target does, and asks for events only if they can be passed on.
@@ -204,7 +215,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Whether an answer is better passed on than read: events, or more than is worth keeping.
-fn is_stream(response: &Response<Incoming>) -> bool {
+fn is_stream(response: &Response<Coming>) -> bool {
     let events = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
         let kind = value.as_bytes();
         kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/x-ndjson")
@@ -214,18 +225,21 @@ fn is_stream(response: &Response<Incoming>) -> bool {
 }
 
 /// Waits for the first bytes of a stream: until then another node can still answer.
-async fn begin(node: &Arc<str>, mut body: Incoming) -> Result<Stream, Failure> {
+async fn begin(node: &Arc<str>, mut body: Coming) -> Result<Stream, Failure> {
     let reset = |error: hyper::Error| {
         Failure::new(FailureKind::Reset, node, format!("its stream broke: {}", with_causes(&error)))
     };
     match body.frame().await {
-        None => Ok(Stream::new(Full::new(Bytes::new()))),
+        None => Ok(Stream::default()),
         Some(first) => Ok(Stream::after(first.map_err(reset)?, body)),
     }
 }
 
 /// Reads an answer as a whole, with its trailers.
-pub(super) async fn collect(node: &Arc<str>, body: Incoming, limit: usize) -> Result<Collected<Bytes>, Failure> {
+pub(super) async fn collect<B>(node: &Arc<str>, body: B, limit: usize) -> Result<Collected<Bytes>, Failure>
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error>,
+{
     let collected = Limited::new(body, limit).collect().await;
     collected.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {

@@ -23,9 +23,14 @@ impl Limit {
         Self { places: Arc::new(Semaphore::new(limit)), waiting: AtomicUsize::new(0), queue }
     }
 
+    /// Takes a place if one is free.
+    pub fn try_enter(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
     /// Takes a place, and waits for one if there is room in the queue; None if there is not.
     pub async fn enter(&self) -> Option<Place> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Some(place) = self.try_enter() {
             return Some(place);
         }
         let _waiting = Waiting::join(self)?;

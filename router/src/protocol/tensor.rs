@@ -3,6 +3,12 @@
 //! v2 has named tensors `{name, shape, datatype, data}` with data flat or nested; v1 has rows: `instances` and
 //! `predictions`, each a value, a nested list, or an object by name.
 
+use std::fmt::Formatter;
+
+use bytes::Bytes;
+use serde::Deserializer;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::words::{cut, quoted};
@@ -157,28 +163,72 @@ pub fn tensors(message: &Value, list: &str) -> Result<Vec<Tensor>, String> {
 /// Makes the next question of a sequence in v2: outputs become inputs, `id` and `parameters` are kept.
 ///
 /// # Errors
-/// The answer has no outputs.
-pub fn next_v2(first: &Value, answer: &Value) -> Result<Value, String> {
-    let outputs = answer.get("outputs").and_then(Value::as_array).ok_or("the answer has no outputs to go on with")?;
-    let mut next = Map::new();
-    for key in ["id", "parameters"] {
-        if let Some(kept) = first.get(key) {
-            next.insert(key.to_owned(), kept.clone());
-        }
-    }
-    next.insert("inputs".to_owned(), Value::Array(outputs.clone()));
-    Ok(Value::Object(next))
+/// The answer has no outputs, or one of them is no JSON.
+pub fn next_v2(first: &[u8], answer: &[u8]) -> Result<Bytes, String> {
+    let outputs = member(answer, "outputs")?.filter(|raw| raw.get().starts_with('['));
+    let outputs = outputs.ok_or("the answer has no outputs to go on with")?;
+    spliced(first, |name| matches!(name, "id" | "parameters"), "inputs", outputs)
 }
 
 /// Makes the next question of a sequence in v1: predictions become instances, all else is kept.
 ///
 /// # Errors
-/// The answer has no predictions.
-pub fn next_v1(first: &Value, answer: &Value) -> Result<Value, String> {
-    let predictions = answer.get("predictions").ok_or("the answer has no predictions to go on with")?;
-    let mut next = first.as_object().cloned().unwrap_or_default();
-    next.insert("instances".to_owned(), predictions.clone());
-    Ok(Value::Object(next))
+/// The answer has no predictions, or one of them is no JSON.
+pub fn next_v1(first: &[u8], answer: &[u8]) -> Result<Bytes, String> {
+    let predictions = member(answer, "predictions")?.ok_or("the answer has no predictions to go on with")?;
+    spliced(first, |name| name != "instances", "instances", predictions)
+}
+
+/// Finds a member of an object; the last of a name counts.
+fn member<'a>(text: &'a [u8], wanted: &str) -> Result<Option<&'a RawValue>, String> {
+    let mut found = None;
+    members(text, |name, value| found = if name == wanted { Some(value) } else { found })?;
+    Ok(found)
+}
+
+/// Makes an object of some members of another and one more.
+fn spliced(text: &[u8], kept: impl Fn(&str) -> bool, name: &str, value: &RawValue) -> Result<Bytes, String> {
+    let mut made = Vec::with_capacity(text.len() + value.get().len());
+    let mut push = |name: &str, value: &RawValue| {
+        made.push(if made.is_empty() { b'{' } else { b',' });
+        made.extend_from_slice(Value::from(name).to_string().as_bytes());
+        made.push(b':');
+        made.extend_from_slice(value.get().as_bytes());
+    };
+    members(text, |name, value| {
+        if kept(&name) {
+            push(&name, value);
+        }
+    })?;
+    push(name, value);
+    made.push(b'}');
+    Ok(made.into())
+}
+
+/// Goes through the members of an object without making values of them; what is no object has none.
+fn members<'a>(text: &'a [u8], each: impl FnMut(String, &'a RawValue)) -> Result<(), String> {
+    struct Each<F>(F);
+
+    impl<'a, F: FnMut(String, &'a RawValue)> Visitor<'a> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+            out.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
+            while let Some((name, value)) = map.next_entry()? {
+                self.0(name, value);
+            }
+            Ok(())
+        }
+    }
+
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    match reader.deserialize_map(Each(each)).and_then(|()| reader.end()) {
+        Err(error) if !error.is_data() => Err(error.to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a question of v1 one of v2.
@@ -336,14 +386,40 @@ mod tests {
     }
 
     #[test]
-    fn outputs_become_the_next_inputs() {
-        let first = json!({"id": "7", "parameters": {"p": 1}, "inputs": []});
-        let answer = json!({"model_name": "m", "outputs": [{"name": "y"}]});
-        let expected = json!({"id": "7", "parameters": {"p": 1}, "inputs": [{"name": "y"}]});
-        assert_eq!(next_v2(&first, &answer), Ok(expected));
-        assert!(next_v2(&first, &json!({})).is_err());
-        let first = json!({"instances": [1], "parameters": {"p": 1}});
-        let expected = json!({"instances": [2], "parameters": {"p": 1}});
-        assert_eq!(next_v1(&first, &json!({"predictions": [2]})), Ok(expected));
+    fn an_answer_becomes_the_next_question() {
+        type Next = fn(&[u8], &[u8]) -> Result<Bytes, String>;
+        let v2 = r#"{"id": "7", "inputs": [1], "parameters": {"p": 1}, "outputs": []}"#;
+        let v1 = r#"{"instances": [1], "parameters": {"p": 1}, "a\"b": null}"#;
+        let cases: [(Next, &str, &str, &str); 7] = [
+            (
+                next_v2,
+                v2,
+                r#"{"outputs": [{"name": "y"}]}"#,
+                r#"{"id":"7","parameters":{"p": 1},"inputs":[{"name": "y"}]}"#,
+            ),
+            (next_v2, "[]", r#"{"outputs": []}"#, r#"{"inputs":[]}"#),
+            (next_v1, v1, r#"{"predictions": [2]}"#, r#"{"parameters":{"p": 1},"a\"b":null,"instances":[2]}"#),
+            (next_v1, "{}", r#"{"predictions": 1, "predictions": 0.10}"#, r#"{"instances":0.10}"#),
+            (next_v1, "3", r#" {"predictions": "x"} "#, r#"{"instances":"x"}"#),
+            (next_v1, r#"{"instances": 1, "instances": 2}"#, r#"{"predictions": 3}"#, r#"{"instances":3}"#),
+            (next_v1, "{}", r#"{"pred\u0069ctions": 1}"#, r#"{"instances":1}"#),
+        ];
+        for (next, first, answer, expected) in cases {
+            let made = next(first.as_bytes(), answer.as_bytes()).expect(answer);
+            assert_eq!(str::from_utf8(&made), Ok(expected));
+        }
+        let wrong: [(Next, &str, &str, &str); 7] = [
+            (next_v2, v2, "{}", "the answer has no outputs to go on with"),
+            (next_v2, v2, r#"{"outputs": {}}"#, "the answer has no outputs to go on with"),
+            (next_v1, v1, "[]", "the answer has no predictions to go on with"),
+            (next_v1, v1, "", "EOF while parsing a value"),
+            (next_v1, v1, r#"{"predictions": 1} 2"#, "trailing characters"),
+            (next_v1, v1, r#"{"predictions": [1}"#, "expected `,` or `]`"),
+            (next_v1, r#"{"a": 1"#, r#"{"predictions": 1}"#, "EOF while parsing an object"),
+        ];
+        for (next, first, answer, words) in wrong {
+            let told = next(first.as_bytes(), answer.as_bytes()).expect_err(answer);
+            assert!(told.starts_with(words), "{told}");
+        }
     }
 }
