@@ -409,48 +409,77 @@ fn count(call: &Call, node: &Node, outcome: &'static str) {
 
 /// Asks a node within its own limit of time.
 async fn timed(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, now: Instant) -> Outcome {
-    let Some(limit) = node.policies.timeout else { return hedged(call, node, question, usage, now).await };
-    let until = (now + limit).min(call.deadline);
-    timeout_at(until, hedged(call, node, question, usage, now)).await.unwrap_or_else(|_| {
-        let kind = if until < call.deadline { FailureKind::Timeout } else { FailureKind::Deadline };
-        Err(Failure::new(kind, &node.name, format!("no answer within {limit:?}")))
+    // Without a limit the graph's deadline ends it, together with all else of the request.
+    let limit = node.policies.timeout;
+    let until = limit.map(|limit| (now + limit).min(call.deadline));
+    hedged(call, node, question, usage, now, until).await.unwrap_or_else(|| {
+        let kind = if until < Some(call.deadline) { FailureKind::Timeout } else { FailureKind::Deadline };
+        Err(Failure::new(kind, &node.name, format!("no answer within {:?}", limit.unwrap_or_default())))
     })
 }
 
-/// Asks a node, and once more if it takes longer than usual; the first good answer counts.
-async fn hedged(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, begun: Instant) -> Outcome {
-    let Some(hedge) = &node.policies.hedge else { return perform(call, node, question, usage).await };
+/// Asks a node, and once more if it takes longer than usual; the first good answer counts. None if there is none in time.
+async fn hedged(
+    call: &Arc<Call>,
+    node: &Node,
+    question: Question,
+    usage: Usage,
+    begun: Instant,
+    until: Option<Instant>,
+) -> Option<Outcome> {
+    let Some(hedge) = &node.policies.hedge else { return within(until, perform(call, node, question, usage)).await };
     let after = hedge.after.or_else(|| node.state.latency.as_ref()?.p95(begun.into_std()));
-    let outcome = match after {
-        None => perform(call, node, question, usage).await,
-        Some(after) => race(call, node, question, usage, begun + after).await,
+    let outcome = match after.map(|after| begun + after).filter(|&then| until.is_none_or(|until| then < until)) {
+        None => within(until, perform(call, node, question, usage)).await,
+        Some(then) => race(call, node, question, usage, then, until).await,
     };
-    if let (Some(latency), Ok(_)) = (&node.state.latency, &outcome) {
+    if let (Some(latency), Some(Ok(_))) = (&node.state.latency, &outcome) {
         let now = Instant::now();
         latency.record(now - begun, now.into_std());
     }
     outcome
 }
 
-async fn race(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, then: Instant) -> Outcome {
-    let Some(budget) = &node.state.hedges else { return perform(call, node, question, usage).await };
-    budget.deposit();
+/// Asks a node, and then once more. There is only ever one alarm at a time, since most are set for nothing.
+async fn race(
+    call: &Arc<Call>,
+    node: &Node,
+    question: Question,
+    usage: Usage,
+    then: Instant,
+    until: Option<Instant>,
+) -> Option<Outcome> {
     let mut first = perform(call, node, question.clone(), usage);
+    let Some(budget) = &node.state.hedges else { return within(until, first).await };
+    budget.deposit();
     if let Ok(outcome) = timeout_at(then, &mut first).await {
-        return outcome;
+        return Some(outcome);
     }
     if !budget.withdraw() {
-        return first.await;
+        return within(until, first).await;
     }
     call.tools.metrics.hedges.get_or_create(&node.state.labels).inc();
     call.note(question.step, |step| step.hedged = true);
     let second = perform(call, node, question, usage);
+    within(until, better(first, second)).await
+}
+
+/// Gives the first good outcome of two.
+async fn better(first: BoxFuture<'_, Outcome>, second: BoxFuture<'_, Outcome>) -> Outcome {
     let (outcome, other) = futures_util::future::select(first, second).await.factor_first();
     if is_bad(&outcome) {
         let later = other.await;
         return if is_bad(&later) { outcome } else { later };
     }
     outcome
+}
+
+/// Gives what comes until a point in time, if there is one.
+async fn within<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, work).await.ok(),
+        None => Some(work.await),
+    }
 }
 
 /// Does what the node is for.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::message::Stream;
+use crate::workers::InTurn;
 
 /// For so long a client may take to send the head of a request.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,8 +152,13 @@ impl Connection {
     }
 
     /// Serves it until it ends, or until its last request does once the server drains.
-    pub async fn serve<S>(self: Arc<Self>, stream: TcpStream, service: S, mut draining: watch::Receiver<()>)
-    where
+    pub async fn serve<S>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        service: S,
+        executor: InTurn,
+        mut draining: watch::Receiver<()>,
+    ) where
         S: Service<Request<Incoming>, Response = Response<Stream>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
     {
@@ -161,7 +167,7 @@ impl Connection {
             return;
         }
         let io = TokioIo::new(Watched { stream, connection: Arc::clone(&self) });
-        let mut serving = pin!(builder().serve_connection(io, service).into_owned());
+        let mut serving = pin!(builder(executor).serve_connection(io, service).into_owned());
         let mut ticks = interval(TICK.min(self.patience.unread));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ending = false;
@@ -191,8 +197,8 @@ impl Connection {
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(executor: InTurn) -> auto::Builder<InTurn> {
+    let mut builder = auto::Builder::new(executor);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -255,10 +261,12 @@ impl AsyncWrite for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::Workers;
     use bytes::Bytes;
     use http_body_util::{BodyExt, Full};
     use hyper::client::conn::http2;
     use hyper::service::service_fn;
+    use hyper_util::rt::TokioExecutor;
     use std::net::Ipv4Addr;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
@@ -282,7 +290,7 @@ mod tests {
                 Ok(Response::new(Stream::whole(Bytes::from(vec![0; bytes]))))
             }
         });
-        (client, tokio::spawn(connection.serve(server, service, draining)), drain)
+        (client, tokio::spawn(connection.serve(server, service, InTurn(Workers::here()), draining)), drain)
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -39,6 +40,21 @@ const AGE: Duration = Duration::from_secs(60);
 /// How often is looked which connections have ended, or are not used any more.
 const TICK: Duration = Duration::from_secs(10);
 
+/// Pools of connections to a server; if there are more threads some share one.
+const POOLS: usize = 8;
+
+thread_local! {
+    /// The pool of this thread.
+    static POOL: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % POOLS
+    };
+}
+
+/// hyper has a queue of requests for each connection, in blocks of so many, 10 KiB each. It keeps two once the first is full,
+/// so before that the connection gets another queue.
+const BLOCK: usize = 32;
+
 /// What is sent: as a whole, or as it comes.
 pub type Outgoing = Either<Full<Bytes>, Stream>;
 
@@ -52,7 +68,8 @@ pub struct Origin {
     authority: Authority,
     host: HeaderValue,
     connector: Connector,
-    waiting: Mutex<Waiting>,
+    /// By thread, since a connection is told of what comes where it was opened.
+    waiting: [Mutex<Waiting>; POOLS],
 }
 
 /// Connections that wait for work.
@@ -76,12 +93,15 @@ struct Line {
     sender: SendRequest<Outgoing>,
     /// None when it has ended.
     connection: Option<Connection>,
+    /// Requests since it was opened or renewed.
+    asked: usize,
     until: Instant,
 }
 
 impl Line {
     /// Sends a request and waits for the head of its answer.
     async fn ask(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+        self.asked += 1;
         let Self { sender, connection, .. } = self;
         let mut answer = pin!(unconstrained(sender.try_send_request(request)));
         poll_fn(|context| {
@@ -90,6 +110,14 @@ impl Line {
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
         .await
+    }
+
+    /// Begins a queue anew, with nothing under way; None if the connection has ended.
+    async fn renew(&mut self) -> Option<()> {
+        let parts = self.connection.take()?.into_parts();
+        let (sender, connection) = http1::handshake(parts.io).await.ok().filter(|_| parts.read_buf.is_empty())?;
+        (self.sender, self.connection, self.asked) = (sender, Some(connection), 0);
+        Some(())
     }
 
     /// Whether it takes another request.
@@ -119,7 +147,7 @@ impl Origin {
         let host = if authority.port_u16() == Some(usual) { authority.host() } else { authority.as_str() };
         // What an authority may consist of is a part of what a header may.
         let host = HeaderValue::try_from(host).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Arc::new(Self { scheme, authority, host, connector, waiting: Mutex::default() })
+        Arc::new(Self { scheme, authority, host, connector, waiting: Default::default() })
     }
 
     /// Sends a request, of whose address only the path counts; one that a connection did not take before it ended is
@@ -132,11 +160,14 @@ impl Origin {
             Uri::from(request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
         request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
         loop {
+            // What is seldom needed, and large, is boxed.
             let (mut line, fresh) = match self.take() {
                 Some(line) => (line, false),
-                // Boxed since it is seldom needed, and large.
                 None => (Box::pin(self.open()).await?, true),
             };
+            if line.asked == BLOCK && Box::pin(line.renew()).await.is_none() {
+                continue;
+            }
             let mut error = match line.ask(request).await {
                 Ok(response) => return Ok(response.map(|body| Coming::new(body, line, Arc::clone(self)))),
                 Err(error) => error,
@@ -149,7 +180,7 @@ impl Origin {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting[POOL.with(|pool| *pool)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Option<Box<Line>> {
@@ -178,7 +209,7 @@ impl Origin {
         let (sender, connection) = http1::handshake(stream).await.map_err(SendError::connect)?;
         // Those that were opened together do not end together.
         let until = Instant::now() + AGE.mul_f64(rand::random_range(0.75..1.25));
-        Ok(Box::new(Line { sender, connection: Some(connection), until }))
+        Ok(Box::new(Line { sender, connection: Some(connection), asked: 0, until }))
     }
 
     /// Closes connections that the other side has closed, and those that are not used; tells whether any are left.
@@ -193,7 +224,7 @@ impl Origin {
     }
 }
 
-/// Looks after the connections of a server as long as any wait.
+/// Looks after the connections of this thread to a server as long as any wait.
 async fn tend(origin: Arc<Origin>) {
     loop {
         sleep(TICK).await;
@@ -267,7 +298,6 @@ mod tests {
     use http_body_util::BodyExt;
     use hyper_rustls::HttpsConnectorBuilder;
     use std::net::{Ipv4Addr, SocketAddr};
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -331,7 +361,7 @@ mod tests {
     async fn a_connection_is_used_again_when_its_answer_has_come() {
         for (answer, body) in [(OK, "ok"), (PARTS, "ok"), (NOTHING, "")] {
             let (origin, connections) = server(answer, usize::MAX).await;
-            for _ in 0..3 {
+            for _ in 0..2 * BLOCK + 2 {
                 assert_eq!(ask(&origin).await, body);
             }
             assert_eq!(connections.load(Ordering::Relaxed), 1, "{}", String::from_utf8_lossy(answer));

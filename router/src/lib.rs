@@ -33,3 +33,4 @@ pub mod telemetry;
 pub mod trail;
 pub mod upstream;
 pub mod words;
+pub mod workers;

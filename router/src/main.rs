@@ -10,6 +10,7 @@ use clap::Parser;
 use rondo_router::router::Router;
 use rondo_router::telemetry::Telemetry;
 use rondo_router::upstream::Upstream;
+use rondo_router::workers::Workers;
 use rondo_router::{admin, source};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,17 +56,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "a TLS provider is installed already")?;
     let threads = arguments.threads.map_or_else(threads_of_machine, NonZeroUsize::get);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?.block_on(run(arguments))
+    let workers = Workers::start(threads)?;
+    // All else is little: plans, health, metrics and traces.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(run(arguments, workers))
 }
 
 fn threads_of_machine() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS)
 }
 
-async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(arguments: Arguments, workers: Arc<Workers>) -> Result<(), Box<dyn std::error::Error>> {
     let upstream = Arc::new(Upstream::new(arguments.credentials.clone()));
     let telemetry = Telemetry::from_environment(&upstream)?;
-    let router = Router::new(upstream, telemetry);
+    let router = Router::new(upstream, telemetry, workers);
     let (drain, draining) = watch::channel(false);
     let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, arguments.admin_port))).await?;
     let served = tokio::spawn(admin::serve(listener, Arc::clone(&router), draining));

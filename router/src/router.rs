@@ -20,6 +20,7 @@ use crate::server;
 use crate::tally::Counts;
 use crate::telemetry::Telemetry;
 use crate::upstream::Upstream;
+use crate::workers::Workers;
 
 /// Connections that wait to be taken.
 const BACKLOG: u32 = 4096;
@@ -62,6 +63,7 @@ pub struct Refusal {
 /// A router.
 pub struct Router {
     pub tools: Arc<Tools>,
+    pub workers: Arc<Workers>,
     served: ArcSwap<Served>,
     plan: Mutex<Option<(Plan, Arc<Served>)>>,
     ports: Mutex<HashMap<u16, Port>>,
@@ -86,9 +88,10 @@ async fn end(connections: Draining) {
 
 impl Router {
     /// A router that serves nothing yet.
-    pub fn new(upstream: Arc<Upstream>, telemetry: Option<Telemetry>) -> Arc<Self> {
+    pub fn new(upstream: Arc<Upstream>, telemetry: Option<Telemetry>, workers: Arc<Workers>) -> Arc<Self> {
         let router = Arc::new(Self {
             tools: Arc::new(Tools { upstream, metrics: Metrics::default(), telemetry }),
+            workers,
             served: ArcSwap::default(),
             plan: Mutex::default(),
             ports: Mutex::default(),
@@ -269,7 +272,11 @@ async fn accept(router: Arc<Router>, port: u16, listener: TcpListener, connectio
                 let draining =
                     connections.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Draining::subscribe);
                 let Some(draining) = draining else { return };
-                tokio::spawn(server::serve(Arc::clone(&router), port, stream, draining));
+                let of = Arc::clone(&router);
+                match stream.into_std() {
+                    Ok(client) => router.workers.take(client, move |stream| server::serve(of, port, stream, draining)),
+                    Err(error) => tracing::warn!(port, "a connection could not be taken: {error}"),
+                }
             }
             Err(error) => {
                 tracing::warn!(port, "no connection could be taken: {error}");

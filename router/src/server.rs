@@ -29,6 +29,7 @@ use crate::protocol::{Operation, Route, error_body, failure_body, openai, route}
 use crate::room::NoRoom;
 use crate::router::Router;
 use crate::trail::{Step, Trail};
+use crate::workers::InTurn;
 
 /// For so long, at least and at most, a client may take to read an answer after the deadline; in between as long as the graph
 /// may take to give it.
@@ -41,12 +42,12 @@ pub type Sent = Response<Stream>;
 /// Serves one connection until it ends, or until its last request does once the server drains.
 pub async fn serve(router: Arc<Router>, port: u16, stream: TcpStream, draining: watch::Receiver<()>) {
     let connection = Connection::new(Patience::default());
-    let of = Arc::clone(&connection);
+    let (of, executor) = (Arc::clone(&connection), InTurn(Arc::clone(&router.workers)));
     let service = service_fn(move |request| {
         let (router, connection) = (Arc::clone(&router), Arc::clone(&of));
         async move { Ok::<_, Infallible>(answer(&router, port, &connection, request).await) }
     });
-    connection.serve(stream, service, draining).await;
+    connection.serve(stream, service, executor, draining).await;
 }
 
 async fn answer(router: &Router, port: u16, connection: &Arc<Connection>, request: Request<Incoming>) -> Sent {

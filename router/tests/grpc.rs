@@ -20,6 +20,7 @@ use rondo_router::grpc::proto::{
 use rondo_router::grpc::{TIMEOUT, code_and_message, frame};
 use rondo_router::router::Router;
 use rondo_router::upstream::Upstream;
+use rondo_router::workers::Workers;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -598,7 +599,7 @@ async fn a_plan_is_refused_where_there_is_no_grpc() {
     ] {
         let target = with(called("a", "http://h")["target"].clone(), &target);
         let graph = json!({"name": "g", "revision": "1", "protocol": "OpenAI", "entry": "a", "timeoutMillis": 1, "nodes": [{"name": "a", "target": target}]});
-        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None, Workers::here());
         router.take(json!({"revision": "1", "graphs": [graph]}).to_string().as_bytes());
         let refused = router.reports().borrow().refused.clone().expect("refused");
         assert!(refused.message.contains(words), "{}", refused.message);

@@ -14,6 +14,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rondo_router::router::Router;
 use rondo_router::upstream::Upstream;
+use rondo_router::workers::Workers;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,7 +37,7 @@ async fn a_model_is_asked_by_what_it_speaks() {
     for hold in [json!(null), json!({"max": 8, "timeoutMillis": 1000})] {
         let revision = json!({"name": "r", "url": format!("http://{target}"), "weight": 1});
         let model = json!({"name": "m", "port": port, "revisions": [revision], "hold": hold});
-        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None, Workers::here());
         router.take(json!({"revision": "1", "models": [model]}).to_string().as_bytes());
         assert_eq!(router.reports().borrow().refused, None);
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("open");
@@ -60,7 +61,7 @@ async fn who_takes_no_answers_holds_no_places() {
         "name": "g", "revision": "1", "port": port, "protocol": "JSON", "entry": "n", "timeoutMillis": 500,
         "limits": {"body": 1000, "inFlight": 4}, "nodes": [node],
     });
-    let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+    let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None, Workers::here());
     router.take(json!({"revision": "1", "graphs": [graph]}).to_string().as_bytes());
     let open = async |window| {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("open");
@@ -95,7 +96,7 @@ async fn many_requests_on_one_connection_are_answered() {
     let (target, port) = (backend().await, free_port().await);
     let node = json!({"name": "n", "target": {"url": format!("http://{target}"), "protocol": "JSON"}});
     let graph = json!({"name": "g", "revision": "1", "port": port, "protocol": "JSON", "entry": "n", "timeoutMillis": 5000, "nodes": [node]});
-    let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+    let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None, Workers::here());
     router.take(json!({"revision": "1", "graphs": [graph]}).to_string().as_bytes());
     assert_eq!(router.reports().borrow().revision, "1");
 

@@ -19,6 +19,7 @@ use hyper_util::service::TowerToHyperService;
 use rondo_router::grpc::proto::{InferTensor, InferTensorContents, ModelInferRequest, ModelInferResponse};
 use rondo_router::router::Router;
 use rondo_router::upstream::Upstream;
+use rondo_router::workers::Workers;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -158,7 +159,7 @@ impl Running {
         members.insert("entry".to_owned(), fields["nodes"][0]["name"].clone());
         members.extend(fields.as_object().expect("an object").clone());
         let graphs: Vec<Value> = std::iter::once(graph).chain(others.iter().cloned()).collect();
-        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None);
+        let router = Router::new(Arc::new(Upstream::new(PathBuf::new())), None, Workers::here());
         router.take(json!({"revision": "1", "graphs": graphs}).to_string().as_bytes());
         assert_eq!(router.reports().borrow().refused, None);
         let channel = Channel::from_shared(format!("http://127.0.0.1:{port}")).expect("an address").connect_lazy();

@@ -203,6 +203,7 @@ def read_metrics(text: str, graph: str) -> Mapping[Series, float]:
 
 def _parsed(text: str) -> Iterator[Any]:
     try:
+        # The package has types, its parser none.
         for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
             yield from (sample for sample in family.samples if sample.name.startswith(_PREFIX))
     except LookupError as error:  # so the parser ends at half a native histogram

@@ -77,10 +77,11 @@ def _why_wrong(check: ReleaseCheck, release: Release) -> str:
         return "it loops; a check compares numbers and needs no all, exists, map or filter"
     compared = release.strategy is ReleaseStrategy.SHADOW and release.compare is not None
     known = {side: set(values) for side, values in _SAMPLES[0].variables(compared=True).items()}
-    for side, name in _NAMED.findall(expressions.without_strings(text)):
+    named = _named(text)
+    for side, name in named:
         if name and name not in known[side]:
             return f"there is no {side}.{name}{nearest(name, known[side])}, only {', '.join(sorted(known[side]))}"
-    if not compared and ("new", "agreement") in _NAMED.findall(expressions.without_strings(text)):
+    if not compared and ("new", "agreement") in named:
         return "new.agreement is there in a Shadow with compare only"
     try:
         for sample in _SAMPLES:
@@ -88,6 +89,11 @@ def _why_wrong(check: ReleaseCheck, release: Release) -> str:
     except ExpressionError as error:
         return str(error)
     return ""
+
+
+def _named(text: str) -> list[tuple[str, str]]:
+    """Give the versions that an expression names, each with what it reads of it; empty if that is all of it."""
+    return _NAMED.findall(expressions.without_strings(text))
 
 
 def _why_unknown(text: str, names: tuple[str, ...]) -> str:
@@ -106,10 +112,11 @@ def what_lacks(release: Release, seen: Comparison) -> str:
     needed = int(bool(release.checks)) if release.min_requests is None else release.min_requests
     if new.requests < needed:
         return f"{new.requests} of {needed} requests came to the new version"
-    texts = [check.expression for check in release.checks]
-    if not old.requests and any(side == "old" for text in texts for side, _ in _NAMED.findall(text)):
+    named = [name for check in release.checks for name in _named(check.expression)]
+    if not old.requests and any(side == "old" for side, _ in named):
         return "no request came to the old version, and checks compare with it"
-    if not new.compared and any("agreement" in text for text in texts):
+    # In whatever way it is written: new['agreement'] is the same.
+    if not new.compared and any("agreement" in check.expression for check in release.checks):
         return "no answer was compared"
     return ""
 

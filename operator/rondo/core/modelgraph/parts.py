@@ -21,6 +21,7 @@ OLD: Final = "old"
 NEW: Final = "new"
 
 Entry = Mapping[str, Any]
+"""A graph's part of the plan."""
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rondo.core.modelgraph.compilation import with_revision
-from rondo.core.modelgraph.parts import Shelf, names_of
+from rondo.core.modelgraph.parts import Entry, Shelf, names_of
 from rondo.core.plan import Object
 from rondo.core.recent import Recent
 
 PLAN_KEY: Final = "plan.json"
 STATE_KEY: Final = "state.json"
-
-Entry = Mapping[str, Any]
-"""A graph's part of the plan."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,21 @@ from rondo.core.deployment.objects import Change, compare
 from rondo.core.graph import Graph
 from rondo.core.modelgraph.compilation import compile_graph, secrets_in, with_port
 from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
-from rondo.core.modelgraph.parts import Parts, Shelf, Sources, build_parts, graph_of, names_of, nested_in, refused_in
+from rondo.core.modelgraph.parts import (
+    Entry,
+    Parts,
+    Shelf,
+    Sources,
+    build_parts,
+    graph_of,
+    names_of,
+    nested_in,
+    refused_in,
+)
 from rondo.core.modelgraph.surroundings import Surroundings, gather
 from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
 from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH, SERVICE
-from rondo.core.router.document import Document, Entry
+from rondo.core.router.document import Document
 from rondo.core.router.observed import Router, look_at_router, router_of_graph
 from rondo.core.router.ports import assign
 from rondo.core.router.render import KINDS, Wanted, build_objects, leads_to, port_of
