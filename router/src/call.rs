@@ -267,7 +267,7 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: U
             None => (Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?), Instant::now()),
         },
     };
-    let mut answer = retried(call, node, question, usage, now).await?;
+    let mut answer = retried(call, node, &question, usage, now).await?;
     if let Some(mapping) = node.response.as_ref().filter(|_| answer.is_success()) {
         let body = answer.kept().cloned().unwrap_or_default();
         let names = Names::of(call).with("response", seen(&answer));
@@ -291,14 +291,15 @@ fn overloaded(node: &Node) -> Failure {
 }
 
 /// Asks a node as often as its policy allows, for the first time now.
-async fn retried(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, mut now: Instant) -> Outcome {
-    let Some(retry) = &node.policies.retry else { return admitted(call, node, question, usage, now).await };
-    let Some(budget) = &node.state.retries else { return admitted(call, node, question, usage, now).await };
+async fn retried(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage, mut now: Instant) -> Outcome {
+    let (Some(retry), Some(budget)) = (&node.policies.retry, &node.state.retries) else {
+        return admitted(call, node, question, usage, now).await;
+    };
     budget.deposit();
     let mut pauses = None;
     let mut tried = 0;
     loop {
-        let outcome = admitted(call, node, question.clone(), usage, now).await;
+        let outcome = admitted(call, node, question, usage, now).await;
         if tried == retry.limit || !retry.wants(&outcome) {
             return outcome;
         }
@@ -342,7 +343,7 @@ pub fn pause_of(outcome: &Outcome) -> Option<Duration> {
 }
 
 /// Asks a node if its circuit breaker lets it.
-async fn admitted(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, now: Instant) -> Outcome {
+async fn admitted(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage, now: Instant) -> Outcome {
     let pass = match &node.state.breaker {
         None => None,
         Some(breaker) => match breaker.admit(now.into_std()) {
@@ -408,7 +409,7 @@ fn count(call: &Call, node: &Node, outcome: &'static str) {
 }
 
 /// Asks a node within its own limit of time.
-async fn timed(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, now: Instant) -> Outcome {
+async fn timed(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage, now: Instant) -> Outcome {
     // Without a limit the graph's deadline ends it, together with all else of the request.
     let limit = node.policies.timeout;
     let until = limit.map(|limit| (now + limit).min(call.deadline));
@@ -422,7 +423,7 @@ async fn timed(call: &Arc<Call>, node: &Node, question: Question, usage: Usage, 
 async fn hedged(
     call: &Arc<Call>,
     node: &Node,
-    question: Question,
+    question: &Question,
     usage: Usage,
     begun: Instant,
     until: Option<Instant>,
@@ -444,12 +445,12 @@ async fn hedged(
 async fn race(
     call: &Arc<Call>,
     node: &Node,
-    question: Question,
+    question: &Question,
     usage: Usage,
     then: Instant,
     until: Option<Instant>,
 ) -> Option<Outcome> {
-    let mut first = perform(call, node, question.clone(), usage);
+    let mut first = perform(call, node, question, usage);
     let Some(budget) = &node.state.hedges else { return within(until, first).await };
     budget.deposit();
     if let Ok(outcome) = timeout_at(then, &mut first).await {
@@ -483,7 +484,8 @@ async fn within<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Opt
 }
 
 /// Does what the node is for.
-fn perform<'a>(call: &'a Arc<Call>, node: &'a Node, question: Question, usage: Usage) -> BoxFuture<'a, Outcome> {
+fn perform<'a>(call: &'a Arc<Call>, node: &'a Node, question: &Question, usage: Usage) -> BoxFuture<'a, Outcome> {
+    let question = question.clone();
     match &node.kind {
         Kind::Target(target) => Box::pin(nodes::target::ask(call, node, target, question, usage)),
         Kind::Graph { entry, graph } => Box::pin(nodes::nested::ask(call, node, *graph, *entry, question, usage)),

@@ -169,7 +169,7 @@ pub(super) fn fill(
     into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     into.insert(TIMEOUT, HeaderValue::from(u64::try_from(call.left().as_millis()).unwrap_or(u64::MAX)));
-    into.insert(HOPS, HeaderValue::from(call.asked.hops + 1));
+    into.insert(HOPS, hops(call.asked.hops + 1));
     for (name, secret) in &target.headers {
         let value = match secret {
             Secret::Value(value) => value.clone(),
@@ -182,6 +182,15 @@ pub(super) fn fill(
         into.insert(name.clone(), value);
     }
     Ok(())
+}
+
+/// A number of graphs as the value of a header, for most of which no memory is needed.
+fn hops(passed: u32) -> HeaderValue {
+    match passed {
+        1 => HeaderValue::from_static("1"),
+        2 => HeaderValue::from_static("2"),
+        more => more.into(),
+    }
 }
 
 /// Takes of the headers of an answer what the client may have.
