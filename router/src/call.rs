@@ -232,7 +232,7 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, usage: U
     question.span.clone_from(&span);
     let step = call.trail.as_ref().map(|trail| trail.begin(question.step, &call.graph().name, &node.name));
     question.step = step;
-    let outcome = limited(call, node, question, usage.read_if(node.response.is_some() || node.recorded), begun).await;
+    let outcome = limited(call, node, question, usage.read_if(node.response.is_some() || node.recorded)).await;
     let took = begun.elapsed();
     node.state.seconds.observe(took.as_secs_f64());
     match (span, &outcome) {
@@ -250,7 +250,7 @@ async fn ask_node(call: &Arc<Call>, id: NodeId, mut question: Question, usage: U
 }
 
 /// Asks a node when there is a place for it, with its mappings around.
-async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: Usage, begun: Instant) -> Outcome {
+async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: Usage) -> Outcome {
     let counted = |failure: Failure| {
         count(call, node, failure.kind.word());
         failure
@@ -260,14 +260,11 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: U
         question.body = mapping::apply(mapping, &Names::of(call), None, &question.body)
             .map_err(|words| unmapped(format!("request: {words}")))?;
     }
-    let (place, now) = match &node.state.limit {
-        None => (None, begun),
-        Some(limit) => match limit.try_enter() {
-            Some(place) => (Some(place), begun),
-            None => (Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?), Instant::now()),
-        },
+    let place = match &node.state.limit {
+        Some(limit) => Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?),
+        None => None,
     };
-    let mut answer = retried(call, node, &question, usage, now).await?;
+    let mut answer = retried(call, node, &question, usage).await?;
     if let Some(mapping) = node.response.as_ref().filter(|_| answer.is_success()) {
         let body = answer.kept().cloned().unwrap_or_default();
         let names = Names::of(call).with("response", seen(&answer));
@@ -290,16 +287,16 @@ fn overloaded(node: &Node) -> Failure {
     failure
 }
 
-/// Asks a node as often as its policy allows, for the first time now.
-async fn retried(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage, mut now: Instant) -> Outcome {
+/// Asks a node as often as its policy allows.
+async fn retried(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage) -> Outcome {
     let (Some(retry), Some(budget)) = (&node.policies.retry, &node.state.retries) else {
-        return admitted(call, node, question, usage, now).await;
+        return admitted(call, node, question, usage).await;
     };
     budget.deposit();
     let mut pauses = None;
     let mut tried = 0;
     loop {
-        let outcome = admitted(call, node, question, usage, now).await;
+        let outcome = admitted(call, node, question, usage).await;
         if tried == retry.limit || !retry.wants(&outcome) {
             return outcome;
         }
@@ -309,7 +306,6 @@ async fn retried(call: &Arc<Call>, node: &Node, question: &Question, usage: Usag
         }
         let pauses = pauses.get_or_insert_with(|| backoff(retry.backoff, retry.max_backoff));
         tokio::join!(sleep(asked_for), next_pause(pauses.as_mut()));
-        now = Instant::now();
         tried += 1;
         call.note(question.step, |step| step.retried.push(ended(&outcome)));
         call.tools.metrics.retries.get_or_create(&node.state.labels).inc();
@@ -343,7 +339,8 @@ pub fn pause_of(outcome: &Outcome) -> Option<Duration> {
 }
 
 /// Asks a node if its circuit breaker lets it.
-async fn admitted(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage, now: Instant) -> Outcome {
+async fn admitted(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage) -> Outcome {
+    let now = Instant::now();
     let pass = match &node.state.breaker {
         None => None,
         Some(breaker) => match breaker.admit(now.into_std()) {

@@ -22,15 +22,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
-use tower::ServiceExt;
 
-use crate::upstream::{CONNECT_TIMEOUT, SendError};
+use crate::upstream::{AGE, SendError, Socket, lifetime, open, server_of};
 
 /// Connections to one target.
 const CONNECTIONS: usize = 8;
-
-/// For so long, up to a quarter more or less, a connection takes requests, so that pods that came later get theirs.
-const AGE: Duration = Duration::from_secs(60);
 
 /// After so long without a word TCP asks whether the other side is there, and how often until it is given up.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -133,9 +129,7 @@ impl Pool {
     }
 
     async fn sender(&self, uri: &Uri) -> Result<Sender, SendError> {
-        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err(SendError::connect("the address has no scheme or no host"));
-        };
+        let (scheme, authority) = server_of(uri)?;
         self.next((scheme.clone(), authority.clone())).await
     }
 
@@ -157,13 +151,11 @@ impl Pool {
     /// Opens a connection in a task of its own: who waits for it may leave, and others still get it.
     fn open(&self, key: Key, number: usize) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
         let (connector, targets) = (self.connector.clone(), Arc::clone(&self.targets));
-        // Those that were opened together do not end together.
-        let age = self.age.mul_f64(rand::random_range(0.75..1.25));
+        let age = lifetime(self.age);
         let opening = tokio::spawn(async move {
-            let opened = timeout(CONNECT_TIMEOUT, connect(connector, &key)).await;
-            let opened = opened
-                .unwrap_or_else(|_| Err(SendError::connect(format!("it was not there within {CONNECT_TIMEOUT:?}"))));
-            match opened {
+            let (scheme, authority) = key.clone();
+            let begin = |socket| http2::Builder::new(TokioExecutor::new()).handshake(socket);
+            match open(connector, scheme, authority, begin).await {
                 Ok((sender, connection)) => {
                     tokio::spawn(keep(connection, targets, key, number, age));
                     Ok(sender)
@@ -178,16 +170,7 @@ impl Pool {
     }
 }
 
-type Connection = BoxFuture<'static, hyper::Result<()>>;
-
-async fn connect(connector: HttpsConnector<HttpConnector>, key: &Key) -> Result<(Sender, Connection), SendError> {
-    let (scheme, authority) = key.clone();
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
-    let stream = connector.oneshot(uri.map_err(SendError::connect)?).await.map_err(SendError::connect)?;
-    let opened = http2::Builder::new(TokioExecutor::new()).handshake(stream).await;
-    let (sender, connection) = opened.map_err(SendError::connect)?;
-    Ok((sender, connection.boxed()))
-}
+type Connection = http2::Connection<Socket, Full<Bytes>, TokioExecutor>;
 
 /// Drives a connection to its end, and has it left when its time is over.
 async fn keep(connection: Connection, targets: Arc<Targets>, key: Key, number: usize, age: Duration) {

@@ -16,26 +16,19 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, sleep, timeout};
-use tower::ServiceExt;
+use tokio::time::{Instant, sleep};
 
 use crate::message::Stream;
-use crate::upstream::{CONNECT_TIMEOUT, SendError};
+use crate::upstream::{AGE, SendError, Socket, lifetime, open};
 
 /// A connection that nobody has used for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// For so long, up to a quarter more or less, a connection takes requests, so that pods that came later get theirs.
-const AGE: Duration = Duration::from_secs(60);
 
 /// How often is looked which connections have ended, or are not used any more.
 const TICK: Duration = Duration::from_secs(10);
@@ -55,11 +48,8 @@ thread_local! {
 /// so before that the connection gets another queue.
 const BLOCK: usize = 32;
 
-/// What is sent: as a whole, or as it comes.
-pub type Outgoing = Either<Full<Bytes>, Stream>;
-
 type Connector = HttpsConnector<HttpConnector>;
-type Connection = http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Outgoing>;
+type Connection = http1::Connection<Socket, Stream>;
 
 /// A server, and the connections to it that wait for work.
 #[derive(Debug)]
@@ -90,7 +80,7 @@ struct Idle {
 /// A connection.
 #[derive(Debug)]
 struct Line {
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<Stream>,
     /// None when it has ended.
     connection: Option<Connection>,
     /// Requests since it was opened or renewed.
@@ -100,7 +90,7 @@ struct Line {
 
 impl Line {
     /// Sends a request and waits for the head of its answer.
-    async fn ask(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    async fn ask(&mut self, request: Request<Stream>) -> Result<Response<Incoming>, TrySendError<Request<Stream>>> {
         self.asked += 1;
         let Self { sender, connection, .. } = self;
         let mut answer = pin!(unconstrained(sender.try_send_request(request)));
@@ -155,7 +145,7 @@ impl Origin {
     ///
     /// # Errors
     /// There is no connection, or it broke before the head of an answer came.
-    pub async fn send(self: &Arc<Self>, mut request: Request<Outgoing>) -> Result<Response<Coming>, SendError> {
+    pub async fn send(self: &Arc<Self>, mut request: Request<Stream>) -> Result<Response<Coming>, SendError> {
         *request.uri_mut() =
             Uri::from(request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
         request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
@@ -200,15 +190,9 @@ impl Origin {
     }
 
     async fn open(&self) -> Result<Box<Line>, SendError> {
-        let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
-        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
-        let opening = self.connector.clone().oneshot(uri.map_err(SendError::connect)?);
-        let opened = timeout(CONNECT_TIMEOUT, opening).await;
-        let late = |_| SendError::connect(format!("it was not there within {CONNECT_TIMEOUT:?}"));
-        let stream = opened.map_err(late)?.map_err(SendError::connect)?;
-        let (sender, connection) = http1::handshake(stream).await.map_err(SendError::connect)?;
-        // Those that were opened together do not end together.
-        let until = Instant::now() + AGE.mul_f64(rand::random_range(0.75..1.25));
+        let (connector, scheme, authority) = (self.connector.clone(), self.scheme.clone(), self.authority.clone());
+        let (sender, connection) = open(connector, scheme, authority, http1::handshake).await?;
+        let until = Instant::now() + lifetime(AGE);
         Ok(Box::new(Line { sender, connection: Some(connection), asked: 0, until }))
     }
 
@@ -295,11 +279,12 @@ impl Body for Coming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Full};
     use hyper_rustls::HttpsConnectorBuilder;
     use std::net::{Ipv4Addr, SocketAddr};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
 
     const SOON: Duration = Duration::from_secs(10);
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -338,7 +323,7 @@ mod tests {
     }
 
     async fn asked(origin: &Arc<Origin>) -> Response<Coming> {
-        let request = Request::get("/").body(Outgoing::Left(Full::default())).expect("a request");
+        let request = Request::get("/").body(Stream::default()).expect("a request");
         timeout(SOON, origin.send(request)).await.expect("in time").expect("answered")
     }
 
@@ -428,7 +413,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_a_failure_to_connect() {
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("bound");
-        let request = Request::get("/").body(Outgoing::Left(Full::default())).expect("a request");
+        let request = Request::get("/").body(Stream::default()).expect("a request");
         let error = origin(nobody).send(request).await.expect_err("nobody listens");
         assert!(error.is_connect());
     }
@@ -436,7 +421,7 @@ mod tests {
     #[tokio::test]
     async fn what_breaks_after_it_was_taken_is_not_sent_again() {
         let (origin, connections) = server(b"HTTP/1.1 200", 1).await;
-        let request = Request::get("/").body(Outgoing::Left(Full::default())).expect("a request");
+        let request = Request::get("/").body(Stream::default()).expect("a request");
         let error = origin.send(request).await.expect_err("it broke off");
         assert!(!error.is_connect());
         assert_eq!(connections.load(Ordering::Relaxed), 1);
@@ -456,7 +441,7 @@ mod tests {
             std::io::Result::Ok(stream)
         });
         let body = Stream::new(Full::new(Bytes::from(vec![7; SIZE])));
-        let request = Request::post("/").body(Outgoing::Right(body)).expect("a request");
+        let request = Request::post("/").body(body).expect("a request");
         let answer = origin.send(request).await.expect("answered").into_body().collect().await.expect("whole");
         assert_eq!(answer.to_bytes().len(), SIZE);
         assert_eq!(origin.waiting().lines.len(), 1);

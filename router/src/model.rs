@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::call::Tools;
-use crate::exchange::{Coming, Outgoing};
+use crate::exchange::Coming;
 use crate::headers::is_of_connection;
 use crate::message::Stream;
 use crate::metrics::{Metrics, OfGraph, OfRevision, OfRevisionOnly};
@@ -152,7 +152,7 @@ async fn forward(
             held(model, hold, tools, &parts, &uri, bytes).await?
         }
         _ => {
-            let mut request = Request::from_parts(parts, Outgoing::Right(Stream::new(body)));
+            let mut request = Request::from_parts(parts, Stream::new(body));
             *request.uri_mut() = uri;
             tools.upstream.send(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))?
         }
@@ -174,7 +174,7 @@ async fn held(
     let deadline = Instant::now() + Duration::from_millis(hold.timeout_millis);
     let mut place = None;
     loop {
-        let mut request = Request::from_parts(parts.clone(), Outgoing::Left(Full::new(body.clone())));
+        let mut request = Request::from_parts(parts.clone(), Stream::whole(body.clone()));
         *request.uri_mut() = uri.clone();
         let error = match tools.upstream.send(request).await {
             Ok(response) => return Ok(response),

@@ -165,12 +165,9 @@ pub fn failure_body(protocol: Protocol, failure: &Failure) -> Value {
 /// # Errors
 /// The answer does not have what the protocol says, or the first question cannot be read.
 pub fn next_question(protocol: Protocol, operation: Operation, first: &Body, answer: &Body) -> Result<Body, String> {
-    if protocol == Protocol::Json {
-        // Any JSON is a question as it is; it need not even be looked at.
-        return Ok(answer.clone());
-    }
     let asked = |words: &str| format!("what the sequence was asked: {words}");
     match protocol {
+        // Any JSON is a question as it is; it need not even be looked at.
         Protocol::Json => Ok(answer.clone()),
         Protocol::OpenInference => tensor::next_v2(first.bytes().map_err(asked)?, answer.bytes()?).map(Body::new),
         Protocol::KServeV1 => tensor::next_v1(first.bytes().map_err(asked)?, answer.bytes()?).map(Body::new),

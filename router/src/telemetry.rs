@@ -21,7 +21,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
 
-use crate::exchange::Outgoing;
+use crate::message::Stream;
 use crate::upstream::Upstream;
 
 /// Bytes of a collector's answer that are read.
@@ -126,7 +126,7 @@ impl HttpClient for Exporting {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let upstream = Arc::clone(&self.upstream);
         let sending = self.runtime.spawn(async move {
-            let request = request.map(|body| Outgoing::Left(http_body_util::Full::new(body)));
+            let request = request.map(Stream::whole);
             let (parts, body) = upstream.send(request).await?.into_parts();
             let body = Limited::new(body, ANSWER_LIMIT).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(parts, body))

@@ -11,14 +11,22 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower::ServiceExt;
 
 use crate::calling::Pool;
-use crate::exchange::{Coming, Origin, Outgoing};
+use crate::exchange::{Coming, Origin};
+use crate::message::Stream;
 
 /// In so long there has to be a connection, with TLS.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For so long, up to a quarter more or less, a connection takes requests, so that pods that came later get theirs.
+pub const AGE: Duration = Duration::from_secs(60);
 
 /// For so long a credential that was read counts; the kubelet takes about a minute to bring a new one anyway.
 const CREDENTIAL_AGE: Duration = Duration::from_secs(5);
@@ -50,6 +58,48 @@ impl SendError {
     pub fn is_connect(&self) -> bool {
         matches!(self, Self::Connect(_))
     }
+}
+
+/// A connection to a server.
+pub type Socket = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Opens a connection.
+///
+/// # Arguments
+/// * `begin` - what has to be agreed on first.
+///
+/// # Errors
+/// It is not there in time.
+pub async fn open<T, F>(
+    connector: HttpsConnector<HttpConnector>,
+    scheme: Scheme,
+    authority: Authority,
+    begin: impl FnOnce(Socket) -> F,
+) -> Result<T, SendError>
+where
+    F: Future<Output = hyper::Result<T>>,
+{
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+    let uri = uri.map_err(SendError::connect)?;
+    let opening = async {
+        let socket = connector.oneshot(uri).await.map_err(SendError::connect)?;
+        begin(socket).await.map_err(SendError::connect)
+    };
+    let late = |_| SendError::connect(format!("it was not there within {CONNECT_TIMEOUT:?}"));
+    timeout(CONNECT_TIMEOUT, opening).await.map_err(late)?
+}
+
+/// How old a connection may get: those that were opened together do not end together.
+pub fn lifetime(age: Duration) -> Duration {
+    age.mul_f64(rand::random_range(0.75..1.25))
+}
+
+/// Where a request goes.
+///
+/// # Errors
+/// Its address has no scheme or no host.
+pub fn server_of(uri: &Uri) -> Result<(&Scheme, &Authority), SendError> {
+    uri.scheme().zip(uri.authority()).ok_or_else(|| SendError::connect("the address has no scheme or no host"))
 }
 
 /// Takes an address apart: scheme, host and port, and the path before that of requests, without a slash at its end.
@@ -97,13 +147,14 @@ impl Upstream {
     /// Gives the server of an address, whose connections all that have it share.
     pub fn origin(&self, scheme: &Scheme, authority: &Authority) -> Arc<Origin> {
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = origins.get(&(scheme.clone(), authority.clone())) {
+        let key = (scheme.clone(), authority.clone());
+        if let Some(known) = origins.get(&key) {
             return Arc::clone(known);
         }
         // Those of plans that are no more served.
         origins.retain(|_, origin| Arc::strong_count(origin) > 1);
         let origin = Origin::new(scheme.clone(), authority.clone(), self.connector.clone());
-        origins.insert((scheme.clone(), authority.clone()), Arc::clone(&origin));
+        origins.insert(key, Arc::clone(&origin));
         origin
     }
 
@@ -111,10 +162,8 @@ impl Upstream {
     ///
     /// # Errors
     /// No connection, or it broke before the head of an answer came.
-    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Coming>, SendError> {
-        let (Some(scheme), Some(authority)) = (request.uri().scheme(), request.uri().authority()) else {
-            return Err(SendError::connect("the address has no scheme or no host"));
-        };
+    pub async fn send(&self, request: Request<Stream>) -> Result<Response<Coming>, SendError> {
+        let (scheme, authority) = server_of(request.uri())?;
         self.origin(scheme, authority).send(request).await
     }
 

@@ -8,11 +8,11 @@ use http::response::Parts;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt, Collected, Full, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::Value;
 
 use crate::call::{Call, Outcome, Wire};
-use crate::exchange::{Coming, Origin, Outgoing};
+use crate::exchange::{Coming, Origin};
 use crate::graph::{Node, Secret, Target};
 use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
 use crate::linger::Lingering;
@@ -60,7 +60,7 @@ enum Given {
 /// Sends a request and takes its answer: the head, and the body as a whole unless it is better passed on and may be.
 async fn exchange(
     origin: Arc<Origin>,
-    request: Request<Outgoing>,
+    request: Request<Stream>,
     name: Arc<str>,
     stream: bool,
     limit: usize,
@@ -99,7 +99,7 @@ fn prepare(
     target: &Target,
     question: &Question,
     stream: bool,
-) -> Result<Request<Outgoing>, Failure> {
+) -> Result<Request<Stream>, Failure> {
     let bad = |words: String| Failure::new(FailureKind::BadRequest, &node.name, words);
     let model = target.model.as_deref().unwrap_or(&node.name);
     let (from, operation) = (call.graph().protocol, call.asked.operation);
@@ -108,7 +108,7 @@ fn prepare(
         body = for_openai(&body, target, question.stream, stream).map_err(bad)?;
     }
     let bytes = body.bytes().map_err(|words| bad(words.to_owned()))?.clone();
-    let mut request = Request::new(Outgoing::Left(Full::new(bytes)));
+    let mut request = Request::new(Stream::whole(bytes));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri(target, model, operation).map_err(|error| bad(error.to_string()))?;
     fill(call, node, target, question, request.headers_mut())?;
@@ -169,7 +169,7 @@ pub(super) fn fill(
     into.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     into.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     into.insert(TIMEOUT, HeaderValue::from(u64::try_from(call.left().as_millis()).unwrap_or(u64::MAX)));
-    into.insert(HOPS, hops(call.asked.hops + 1));
+    into.insert(HOPS, HeaderValue::from(call.asked.hops + 1));
     for (name, secret) in &target.headers {
         let value = match secret {
             Secret::Value(value) => value.clone(),
@@ -182,15 +182,6 @@ pub(super) fn fill(
         into.insert(name.clone(), value);
     }
     Ok(())
-}
-
-/// A number of graphs as the value of a header, for most of which no memory is needed.
-fn hops(passed: u32) -> HeaderValue {
-    match passed {
-        1 => HeaderValue::from_static("1"),
-        2 => HeaderValue::from_static("2"),
-        more => more.into(),
-    }
 }
 
 /// Takes of the headers of an answer what the client may have.
