@@ -13,17 +13,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
-use crate::upstream::{AGE, SendError, Socket, lifetime, open, server_of};
+use crate::credentials::Credentials;
+use crate::dialer::{Dialer, Server, Socket, Version};
+use crate::upstream::{AGE, SendError, lifetime};
 
 /// Connections to one target.
 const CONNECTIONS: usize = 8;
@@ -38,18 +38,17 @@ const PROBES: u32 = 3;
 const UNHEARD: Duration = Duration::from_secs(60);
 
 type Sender = SendRequest<Full<Bytes>>;
-type Key = (Scheme, Authority);
 
 /// Connections to all targets.
 pub struct Pool {
-    connector: HttpsConnector<HttpConnector>,
+    dialer: Arc<Dialer>,
     targets: Arc<Targets>,
     age: Duration,
     opened: AtomicUsize,
 }
 
 #[derive(Default)]
-struct Targets(Mutex<HashMap<Key, Target>>);
+struct Targets(Mutex<HashMap<Server, Target>>);
 
 /// Connections to a target, which take turns.
 #[derive(Default)]
@@ -74,48 +73,52 @@ impl Line {
 }
 
 impl Targets {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Target>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Server, Target>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection out; requests on it are answered, and with the last of them it ends.
-    fn leave(&self, key: &Key, number: usize) {
+    fn leave(&self, server: &Server, number: usize) {
         let mut targets = self.lock();
-        let Some(target) = targets.get_mut(key) else { return };
+        let Some(target) = targets.get_mut(server) else { return };
         for line in &mut target.lines {
             line.take_if(|line| line.number == number);
         }
         if target.lines.iter().all(Option::is_none) {
-            targets.remove(key);
+            targets.remove(server);
         }
     }
 }
 
 impl Pool {
     /// No connections yet.
-    pub fn new(http: HttpConnector) -> Self {
-        Self::aging(http, AGE)
+    pub fn new(credentials: Arc<Credentials>) -> Self {
+        Self::aging(credentials, AGE)
     }
 
-    fn aging(mut http: HttpConnector, age: Duration) -> Self {
+    fn aging(credentials: Arc<Credentials>, age: Duration) -> Self {
+        let mut http = HttpConnector::new();
         http.set_keepalive(Some(SILENCE));
         http.set_keepalive_interval(Some(PROBE_INTERVAL));
         http.set_keepalive_retries(Some(PROBES));
         #[cfg(target_os = "linux")]
         http.set_tcp_user_timeout(Some(UNHEARD));
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http2().wrap_connector(http);
-        Self { connector, targets: Arc::default(), age, opened: AtomicUsize::new(0) }
+        let dialer = Arc::new(Dialer::new(Version::Http2, http, credentials));
+        Self { dialer, targets: Arc::default(), age, opened: AtomicUsize::new(0) }
     }
 
     /// Sends a request; one that a connection did not take before it ended is given to another.
     ///
     /// # Errors
     /// There is no connection, or it broke before the head of an answer came.
-    pub async fn call(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+    pub async fn call(
+        &self,
+        server: &Server,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut left = CONNECTIONS;
         loop {
-            let mut sender = self.sender(request.uri()).await?;
+            let mut sender = self.next(server).await?;
             let mut error = match sender.try_send_request(request).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
@@ -128,40 +131,34 @@ impl Pool {
         }
     }
 
-    async fn sender(&self, uri: &Uri) -> Result<Sender, SendError> {
-        let (scheme, authority) = server_of(uri)?;
-        self.next((scheme.clone(), authority.clone())).await
-    }
-
     /// Gives the connection whose turn it is, or opens it.
-    fn next(&self, key: Key) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
+    fn next(&self, server: &Server) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
         let mut targets = self.targets.lock();
-        let target = targets.entry(key.clone()).or_default();
+        let target = targets.entry(server.clone()).or_default();
         target.turn = (target.turn + 1) % CONNECTIONS;
         let place = &mut target.lines[target.turn];
         if let Some(line) = place.as_ref().filter(|line| line.is_usable()) {
             return line.sender.clone();
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let sender = self.open(key, number);
+        let sender = self.open(server.clone(), number);
         *place = Some(Line { number, sender: sender.clone() });
         sender
     }
 
     /// Opens a connection in a task of its own: who waits for it may leave, and others still get it.
-    fn open(&self, key: Key, number: usize) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
-        let (connector, targets) = (self.connector.clone(), Arc::clone(&self.targets));
+    fn open(&self, server: Server, number: usize) -> Shared<BoxFuture<'static, Result<Sender, SendError>>> {
+        let (dialer, targets) = (Arc::clone(&self.dialer), Arc::clone(&self.targets));
         let age = lifetime(self.age);
         let opening = tokio::spawn(async move {
-            let (scheme, authority) = key.clone();
             let begin = |socket| http2::Builder::new(TokioExecutor::new()).handshake(socket);
-            match open(connector, scheme, authority, begin).await {
+            match dialer.dial(&server, begin).await {
                 Ok((sender, connection)) => {
-                    tokio::spawn(keep(connection, targets, key, number, age));
+                    tokio::spawn(keep(connection, targets, server, number, age));
                     Ok(sender)
                 }
                 Err(error) => {
-                    targets.leave(&key, number);
+                    targets.leave(&server, number);
                     Err(error)
                 }
             }
@@ -173,16 +170,16 @@ impl Pool {
 type Connection = http2::Connection<Socket, Full<Bytes>, TokioExecutor>;
 
 /// Drives a connection to its end, and has it left when its time is over.
-async fn keep(connection: Connection, targets: Arc<Targets>, key: Key, number: usize, age: Duration) {
+async fn keep(connection: Connection, targets: Arc<Targets>, server: Server, number: usize, age: Duration) {
     let mut connection = pin!(connection);
     let ended = timeout(age, connection.as_mut()).await;
-    targets.leave(&key, number);
+    targets.leave(&server, number);
     let ended = match ended {
         Ok(ended) => ended,
         Err(_) => connection.await,
     };
     if let Err(error) = ended {
-        tracing::debug!(target = %key.1, "a connection ended: {error}");
+        tracing::debug!(target = %server.authority, "a connection ended: {error}");
     }
 }
 
@@ -192,6 +189,7 @@ mod tests {
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use std::net::{Ipv4Addr, SocketAddr};
+    use std::path::PathBuf;
     use tokio::net::TcpListener;
 
     /// A server that answers everything, and counts its connections.
@@ -212,19 +210,18 @@ mod tests {
 
     fn pool(age: Duration) -> Pool {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        Pool::aging(http, age)
+        Pool::aging(Arc::new(Credentials::new(PathBuf::new())), age)
     }
 
-    fn question(address: SocketAddr) -> Request<Full<Bytes>> {
-        Request::post(format!("http://{address}/")).body(Full::default()).expect("a request")
+    async fn call(pool: &Pool, address: SocketAddr) -> Result<Response<Incoming>, SendError> {
+        let request = Request::post(format!("http://{address}/")).body(Full::default()).expect("a request");
+        pool.call(&Server::of(request.uri())?, request).await
     }
 
     #[tokio::test]
     async fn who_leaves_while_it_is_opened_takes_the_connection_from_nobody() {
         let ((address, count), pool) = (server().await, pool(AGE));
-        let mut calls: Vec<_> = (0..=CONNECTIONS).map(|_| Box::pin(pool.call(question(address)))).collect();
+        let mut calls: Vec<_> = (0..=CONNECTIONS).map(|_| Box::pin(call(&pool, address))).collect();
         for call in &mut calls {
             assert!(futures_util::poll!(call.as_mut()).is_pending());
         }
@@ -239,8 +236,8 @@ mod tests {
     async fn every_target_has_as_many_connections() {
         let ((one, ones), (two, twos), pool) = (server().await, server().await, pool(AGE));
         for _ in 0..2 * CONNECTIONS {
-            pool.call(question(one)).await.expect("answered");
-            pool.call(question(two)).await.expect("answered");
+            call(&pool, one).await.expect("answered");
+            call(&pool, two).await.expect("answered");
         }
         let counts = [ones, twos].map(|count| count.load(Ordering::Relaxed));
         assert_eq!(counts, [CONNECTIONS, CONNECTIONS]);
@@ -250,7 +247,7 @@ mod tests {
     async fn what_is_old_is_left_and_nothing_of_it_stays() {
         let ((address, count), pool) = (server().await, pool(Duration::from_millis(400)));
         for opened in 1..=2 {
-            pool.call(question(address)).await.expect("answered");
+            call(&pool, address).await.expect("answered");
             assert_eq!((count.load(Ordering::Relaxed), pool.targets.lock().len()), (opened, 1));
             let left = async {
                 while !pool.targets.lock().is_empty() {
@@ -265,7 +262,7 @@ mod tests {
     async fn a_target_that_is_not_there_is_forgotten() {
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("bound");
         let pool = pool(AGE);
-        let error = pool.call(question(nobody)).await.expect_err("nobody listens");
+        let error = call(&pool, nobody).await.expect_err("nobody listens");
         assert!(matches!(error, SendError::Connect(_)));
         assert!(pool.targets.lock().is_empty());
     }

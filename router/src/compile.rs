@@ -22,7 +22,7 @@ use crate::plan::{
 use crate::policy::Policies;
 use crate::state::{GraphState, NodeState};
 use crate::tally::Tally;
-use crate::upstream::address;
+use crate::upstream::Address;
 
 /// Why a plan is refused: which graph, where in it, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -358,24 +358,21 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
 }
 
 fn target(plan: &TargetPlan) -> Result<Target, String> {
-    let (scheme, authority, base) = address(&plan.url).map_err(at("url"))?;
+    let address = Address::of(&plan.url, plan.ca.as_deref()).map_err(at("url"))?;
     if plan.transport == Transport::Grpc && plan.protocol != Protocol::OpenInference {
         return Err(format!("transport: there is no gRPC of {:?}, only of OpenInference", plan.protocol));
     }
-    if plan.transport == Transport::Grpc && (plan.path.is_some() || !base.is_empty()) {
+    if plan.transport == Transport::Grpc && (plan.path.is_some() || !address.base.is_empty()) {
         return Err("transport: gRPC has paths of its own; leave out what stands in path or behind the host".to_owned());
     }
     Ok(Target {
-        scheme,
-        authority,
-        base,
+        address,
         path: plan.path.clone(),
         protocol: plan.protocol,
         transport: plan.transport,
         model: plan.model.clone(),
         headers: plan.headers.iter().map(secret).collect::<Result<_, _>>()?,
         forward: header_names(&plan.forward)?,
-        origin: OnceLock::new(),
         uri: OnceLock::new(),
     })
 }

@@ -13,19 +13,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 
+use crate::dialer::{Dialer, Server, Socket};
 use crate::message::Stream;
-use crate::upstream::{AGE, SendError, Socket, lifetime, open};
+use crate::upstream::{AGE, SendError, lifetime};
 
 /// A connection that nobody has used for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -48,16 +47,14 @@ thread_local! {
 /// so before that the connection gets another queue.
 const BLOCK: usize = 32;
 
-type Connector = HttpsConnector<HttpConnector>;
 type Connection = http1::Connection<Socket, Stream>;
 
 /// A server, and the connections to it that wait for work.
 #[derive(Debug)]
 pub struct Origin {
-    scheme: Scheme,
-    authority: Authority,
+    server: Server,
     host: HeaderValue,
-    connector: Connector,
+    dialer: Arc<Dialer>,
     /// By thread, since a connection is told of what comes where it was opened.
     waiting: [Mutex<Waiting>; POOLS],
 }
@@ -132,12 +129,12 @@ fn drive(connection: &mut Option<Connection>, context: &mut Context<'_>) {
 
 impl Origin {
     /// A server without connections yet.
-    pub fn new(scheme: Scheme, authority: Authority, connector: Connector) -> Arc<Self> {
-        let usual = if scheme == Scheme::HTTPS { 443 } else { 80 };
+    pub fn new(server: Server, dialer: Arc<Dialer>) -> Arc<Self> {
+        let (authority, usual) = (&server.authority, if server.scheme == Scheme::HTTPS { 443 } else { 80 });
         let host = if authority.port_u16() == Some(usual) { authority.host() } else { authority.as_str() };
         // What an authority may consist of is a part of what a header may.
         let host = HeaderValue::try_from(host).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Arc::new(Self { scheme, authority, host, connector, waiting: Default::default() })
+        Arc::new(Self { server, host, dialer, waiting: Default::default() })
     }
 
     /// Sends a request, of whose address only the path counts; one that a connection did not take before it ended is
@@ -190,8 +187,7 @@ impl Origin {
     }
 
     async fn open(&self) -> Result<Box<Line>, SendError> {
-        let (connector, scheme, authority) = (self.connector.clone(), self.scheme.clone(), self.authority.clone());
-        let (sender, connection) = open(connector, scheme, authority, http1::handshake).await?;
+        let (sender, connection) = self.dialer.dial(&self.server, http1::handshake).await?;
         let until = Instant::now() + lifetime(AGE);
         Ok(Box::new(Line { sender, connection: Some(connection), asked: 0, until }))
     }
@@ -280,7 +276,11 @@ impl Body for Coming {
 mod tests {
     use super::*;
     use http_body_util::{BodyExt, Full};
-    use hyper_rustls::HttpsConnectorBuilder;
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use std::path::PathBuf;
+
+    use crate::credentials::Credentials;
+    use crate::dialer::Version;
     use std::net::{Ipv4Addr, SocketAddr};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -318,8 +318,9 @@ mod tests {
 
     fn origin(address: SocketAddr) -> Arc<Origin> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
-        Origin::new(Scheme::HTTP, address.to_string().parse().expect("an authority"), connector)
+        let dialer = Dialer::new(Version::Http1, HttpConnector::new(), Arc::new(Credentials::new(PathBuf::new())));
+        let authority = address.to_string().parse().expect("an authority");
+        Origin::new(Server { scheme: Scheme::HTTP, authority, ca: None }, Arc::new(dialer))
     }
 
     async fn asked(origin: &Arc<Origin>) -> Response<Coming> {

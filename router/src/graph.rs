@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 
-use crate::exchange::Origin;
+use crate::credentials::Wanted;
 use crate::expression::Expression;
 use crate::model::Model;
 use crate::path::Path;
@@ -17,6 +16,7 @@ use crate::plan::{Limits, Method, OnError, Protocol, Ties, Transport};
 use crate::policy::Policies;
 use crate::state::{GraphState, NodeState};
 use crate::tally::Tally;
+use crate::upstream::Address;
 
 /// The place of a node among all of a plan's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +40,21 @@ pub enum Service {
 }
 
 impl Served {
+    /// The files that its targets want.
+    pub fn credentials(&self) -> impl Iterator<Item = Wanted<'_>> {
+        let targets = self.nodes.iter().filter_map(|node| match &node.kind {
+            Kind::Target(target) => Some(target),
+            _ => None,
+        });
+        targets.flat_map(|target| {
+            let headers = target.headers.iter().filter_map(|(_, secret)| match secret {
+                Secret::File { path, prefix } => Some(Wanted::Header { path, prefix }),
+                Secret::Value(_) => None,
+            });
+            headers.chain(target.address.server.ca.as_deref().map(|path| Wanted::Authorities { path }))
+        })
+    }
+
     /// The node of an id of this plan.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
@@ -99,18 +114,13 @@ pub enum Kind {
 /// A server.
 #[derive(Debug)]
 pub struct Target {
-    pub scheme: Scheme,
-    pub authority: Authority,
-    /// What stands before the path of the protocol, without a slash at its end.
-    pub base: String,
+    pub address: Address,
     pub path: Option<String>,
     pub protocol: Protocol,
     pub transport: Transport,
     pub model: Option<String>,
     pub headers: Vec<(HeaderName, Secret)>,
     pub forward: Vec<HeaderName>,
-    /// Its connections, once it was asked.
-    pub origin: OnceLock<Arc<Origin>>,
     /// The path of all requests, if there is one, once it was asked.
     pub uri: OnceLock<Uri>,
 }

@@ -8,6 +8,8 @@ pub mod call;
 pub mod calling;
 pub mod compile;
 pub mod connection;
+pub mod credentials;
+pub mod dialer;
 pub mod exchange;
 pub mod expression;
 pub mod graph;

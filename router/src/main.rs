@@ -73,6 +73,7 @@ async fn run(arguments: Arguments, workers: Arc<Workers>) -> Result<(), Box<dyn 
     let upstream = Arc::new(Upstream::new(arguments.credentials.clone()));
     let telemetry = Telemetry::from_environment(&upstream)?;
     let router = Router::new(upstream, telemetry, workers);
+    tokio::spawn(follow_credentials(Arc::clone(&router)));
     let (drain, draining) = watch::channel(false);
     let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, arguments.admin_port))).await?;
     let served = tokio::spawn(admin::serve(listener, Arc::clone(&router), draining));
@@ -92,6 +93,13 @@ async fn run(arguments: Arguments, workers: Arc<Workers>) -> Result<(), Box<dyn 
         tokio::task::block_in_place(|| telemetry.end());
     }
     ended
+}
+
+/// A router by hand may have no folder of credentials.
+async fn follow_credentials(router: Arc<Router>) {
+    if let Err(error) = source::follow_credentials(router).await {
+        tracing::warn!("changes of credentials are not seen at once: {error}");
+    }
 }
 
 async fn follow(arguments: &Arguments, router: Arc<Router>) -> Result<(), Box<dyn std::error::Error>> {

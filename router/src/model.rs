@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
@@ -17,13 +17,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::call::Tools;
-use crate::exchange::Coming;
+use crate::exchange::{Coming, Origin};
 use crate::headers::is_of_connection;
 use crate::message::Stream;
 use crate::metrics::{Metrics, OfGraph, OfRevision, OfRevisionOnly};
 use crate::nodes::target::with_causes;
 use crate::plan::{HoldPlan, ModelPlan, RevisionPlan};
-use crate::upstream::address;
+use crate::upstream::Address;
 
 /// A request of at most so many bytes can be held: it has to be sent again once there is a pod.
 const HELD_BYTES: usize = 4 << 20;
@@ -65,9 +65,7 @@ impl Demand {
 #[derive(Debug)]
 pub struct Revision {
     name: Arc<str>,
-    scheme: Scheme,
-    authority: Authority,
-    base: String,
+    address: Address,
     weight: u32,
     seconds: Histogram,
 }
@@ -103,17 +101,17 @@ impl Model {
 
 impl Revision {
     fn of(model: &Arc<str>, plan: &RevisionPlan, metrics: &Metrics) -> Result<Self, String> {
-        let (scheme, authority, base) = address(&plan.url)?;
+        let address = Address::of(&plan.url, None)?;
         let name: Arc<str> = plan.name.as_str().into();
         let labels = OfRevisionOnly { model: Arc::clone(model), revision: Arc::clone(&name) };
         let seconds = metrics.revision_seconds.get_or_create_owned(&labels);
-        Ok(Self { name, scheme, authority, base, weight: plan.weight, seconds })
+        Ok(Self { name, address, weight: plan.weight, seconds })
     }
 
-    fn uri(&self, asked: &Uri) -> Result<Uri, http::Error> {
+    /// The path of a request, which is passed on with what stands before it.
+    fn uri(&self, asked: &Uri) -> Result<Uri, InvalidUri> {
         let path = asked.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = format!("{}{path}", self.base);
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build()
+        PathAndQuery::try_from(format!("{}{path}", self.address.base)).map(Uri::from)
     }
 }
 
@@ -143,18 +141,19 @@ async fn forward(
 ) -> Result<Response<Stream>, Response<Stream>> {
     let (mut parts, body) = request.into_parts();
     let uri = revision.uri(&parts.uri).map_err(|error| told(StatusCode::BAD_REQUEST, &error.to_string()))?;
+    let origin = revision.address.origin(&tools.upstream);
     clean(&mut parts.headers);
     parts.version = Version::HTTP_11; // Models are asked by it, whatever the client speaks.
     let response = match &model.hold {
         Some(hold) if body.size_hint().upper().is_some_and(|size| size <= HELD_BYTES as u64) => {
             let collected = Limited::new(body, HELD_BYTES).collect().await;
             let bytes = collected.map_err(|error| told(StatusCode::BAD_REQUEST, &error.to_string()))?.to_bytes();
-            held(model, hold, tools, &parts, &uri, bytes).await?
+            held(model, hold, origin, &parts, &uri, bytes).await?
         }
         _ => {
             let mut request = Request::from_parts(parts, Stream::new(body));
             *request.uri_mut() = uri;
-            tools.upstream.send(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))?
+            origin.send(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))?
         }
     };
     let (mut parts, body) = response.into_parts();
@@ -166,7 +165,7 @@ async fn forward(
 async fn held(
     model: &Model,
     hold: &HoldPlan,
-    tools: &Tools,
+    origin: &Arc<Origin>,
     parts: &http::request::Parts,
     uri: &Uri,
     body: Bytes,
@@ -176,7 +175,7 @@ async fn held(
     loop {
         let mut request = Request::from_parts(parts.clone(), Stream::whole(body.clone()));
         *request.uri_mut() = uri.clone();
-        let error = match tools.upstream.send(request).await {
+        let error = match origin.send(request).await {
             Ok(response) => return Ok(response),
             Err(error) if error.is_connect() => error,
             Err(error) => return Err(told(StatusCode::BAD_GATEWAY, &with_causes(&error))),

@@ -184,6 +184,10 @@ pub struct TargetPlan {
     /// The model's name at the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// A file with the certificates, in PEM, of the only ones that may vouch for a server of https, below the router's folder
+    /// of credentials; without it the public authorities may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Headers that are set on every request.
     #[serde(default)]
     pub headers: Vec<HeaderPlan>,

@@ -42,6 +42,8 @@ pub struct Report {
     pub refused: Option<Refusal>,
     /// Requests that wait for a first pod, by model; those that have none are left out.
     pub demand: BTreeMap<String, usize>,
+    /// Credentials of targets that cannot be used, by their file, and why.
+    pub unusable: BTreeMap<String, String>,
 }
 
 /// Counts by graph, of the graphs whose plan asks for them.
@@ -159,10 +161,25 @@ impl Router {
         tracing::info!(revision = plan.revision, graphs = plan.graphs.len(), "serving");
         self.tools.metrics.reloads.inc();
         let graphs = served.graphs.iter().map(|graph| (graph.name.to_string(), graph.revision.clone())).collect();
-        let demand = demand_of(&served);
-        self.report.send_replace(Report { revision: plan.revision.clone(), graphs, refused: None, demand });
+        let (demand, unusable) = (demand_of(&served), self.unusable(&served));
+        self.report.send_replace(Report { revision: plan.revision.clone(), graphs, refused: None, demand, unusable });
         *before = Some((plan, served));
         Ok(())
+    }
+
+    /// Tells which credentials cannot be used, if those are others than before.
+    pub fn look_at_credentials(&self) {
+        self.report.send_if_modified(|report| {
+            // Of the plan that the report is about: another one takes its place before it is reported.
+            let unusable = self.unusable(&self.served());
+            let changed = report.unusable != unusable;
+            report.unusable = unusable;
+            changed
+        });
+    }
+
+    fn unusable(&self, served: &Served) -> BTreeMap<String, String> {
+        self.tools.upstream.credentials.unusable(served.credentials())
     }
 
     /// Opens the ports that are not open yet; all of them or none.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use notify::event::{AccessKind, AccessMode};
-use notify::{Event, EventKind, RecursiveMode, Watcher};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::router::Router;
@@ -42,16 +42,9 @@ pub async fn follow_config_map(router: Arc<Router>, namespace: &str, name: &str)
 /// # Errors
 /// The file's folder cannot be watched.
 pub async fn follow_file(router: Arc<Router>, path: PathBuf) -> Result<(), notify::Error> {
-    let (sender, mut changes) = mpsc::channel(1);
-    let tell = move |event: notify::Result<Event>| {
-        if event.map_or(true, |event| may_have_changed(event.kind)) {
-            let _ = sender.try_send(()); // One wish to look is enough.
-        }
-    };
-    let mut watching = notify::recommended_watcher(tell)?;
     // The folder, since editors and the kubelet put another file in its place.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    watching.watch(folder, RecursiveMode::NonRecursive)?;
+    let (_watching, mut changes) = watch(folder)?;
     let mut last = Vec::new();
     loop {
         match tokio::fs::read(&path).await {
@@ -66,6 +59,31 @@ pub async fn follow_file(router: Arc<Router>, path: PathBuf) -> Result<(), notif
             return Ok(());
         }
     }
+}
+
+/// Follows the folder of credentials: which of them cannot be used is told whenever something in it changes.
+///
+/// # Errors
+/// The folder cannot be watched.
+pub async fn follow_credentials(router: Arc<Router>) -> Result<(), notify::Error> {
+    let (_watching, mut changes) = watch(router.tools.upstream.credentials.folder())?;
+    while changes.recv().await.is_some() {
+        router.look_at_credentials();
+    }
+    Ok(())
+}
+
+/// Watches what is directly in a folder, for as long as the watcher is kept.
+fn watch(folder: &Path) -> Result<(RecommendedWatcher, mpsc::Receiver<()>), notify::Error> {
+    let (sender, changes) = mpsc::channel(1);
+    let tell = move |event: notify::Result<Event>| {
+        if event.map_or(true, |event| may_have_changed(event.kind)) {
+            let _ = sender.try_send(()); // One wish to look is enough.
+        }
+    };
+    let mut watching = notify::recommended_watcher(tell)?;
+    watching.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok((watching, changes))
 }
 
 /// Tells whether a file may have changed: reading one is an event too, which would lead to the next reading.

@@ -146,3 +146,26 @@ def test_passages_are_retrieved_and_reranked_while_the_router_is_rolled(team: Ku
     seen = json.loads(team("logs", "load"))
     assert list(seen) == ["200"], seen
     assert seen["200"] > 100
+
+
+def test_a_secret_that_is_missing_is_named_until_a_router_has_it(team: Kubectl) -> None:
+    auth = {"bearer": {"secretKeyRef": {"name": "vendor", "key": "token"}}}
+    target = {"url": "https://api.example.com/v1", "model": "m", "auth": auth}
+    spec = {"protocol": "OpenAI", "entry": "far", "nodes": [{"name": "far", "target": target}]}
+    team.apply({"apiVersion": "rondo.dev/v1alpha1", "kind": "ModelGraph", "metadata": {"name": "vendor"}, "spec": spec})
+
+    def ready(status: str, reason: str) -> bool:
+        found = condition(team, "modelgraph", "vendor", "Ready")
+        return (found.get("status"), found.get("reason")) == (status, reason)
+
+    eventually("it is named", lambda: ready("False", "CredentialUnusable"), within=60)
+    message = team.get("modelgraph", "vendor")["status"]["message"]
+    assert (
+        f"key token of Secret {team.namespace}/vendor cannot be used by Pod {team.namespace}/rondo-router-" in message
+    )
+    assert message.endswith(": it is not there")
+    team("create", "secret", "generic", "vendor", "--from-literal=token=t")
+    team(
+        "delete", "pods", "--selector=rondo.dev/router=rondo-router", "--wait=false"
+    )  # the kubelet takes up to a minute
+    eventually("a router has it", lambda: ready("True", "Ready"), within=60)

@@ -65,11 +65,14 @@ class Transport(StrEnum):
     GRPC = "GRPC"
 
 
+Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
 class SecretValue(Model):
     """A key of a Secret of the same namespace."""
 
     name: Annotated[ObjectName, Field(description="Name of the Secret.")]
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="Key within it.")]
+    key: Annotated[Key, Field(description="Key within it.")]
 
 
 class Bearer(Model):
@@ -96,6 +99,33 @@ class Auth(Model):
 
     bearer: Annotated[Bearer | None, Field(description="A token.")] = None
     header: Annotated[AuthHeader | None, Field(description="A header of another name.")] = None
+
+
+class ConfigMapValue(Model):
+    """A key of a ConfigMap of the same namespace."""
+
+    name: Annotated[ObjectName, Field(description="Name of the ConfigMap.")]
+    key: Annotated[Key, Field(description="Key within it.")]
+
+
+class Authorities(Model):
+    """Certificates, in PEM, of the only ones that may vouch for a server."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            rule(
+                "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+                "give exactly one of configMapKeyRef and secretKeyRef",
+            )
+        )
+    }
+
+    config_map_key_ref: Annotated[
+        ConfigMapValue | None, Field(description="Where they are. New ones are taken without restart.")
+    ] = None
+    secret_key_ref: Annotated[
+        SecretValue | None, Field(description="Where they are. New ones are taken without restart.")
+    ] = None
 
 
 class Target(Model):
@@ -125,6 +155,11 @@ class Target(Model):
             rule(
                 "self.kind != 'ModelGraph' || !(has(self.model) || has(self.auth) || has(self.forward))",
                 "model, auth and forward belong to a server; a ModelGraph has them in its own nodes",
+            ),
+            rule(
+                "!has(self.ca) || (has(self.url) && self.url.startsWith('https://'))",
+                "ca is for a url that begins with https://",
+                path=".ca",
             ),
         )
     }
@@ -160,6 +195,10 @@ class Target(Model):
         Field(min_length=1, max_length=253, description="The model's name there. Default: the ModelDeployment's own."),
     ] = None
     auth: Annotated[Auth | None, Field(description="How the router shows who it is.")] = None
+    ca: Annotated[
+        Authorities | None,
+        Field(description="Who may vouch for a url of https. Default: the authorities that browsers trust."),
+    ] = None
     forward: Annotated[
         list[Header],
         Field(

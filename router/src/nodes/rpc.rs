@@ -25,8 +25,13 @@ use crate::protocol::{adapt, error_body};
 /// There is no connection, it broke, or the answer is none of the protocol.
 pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Question, usage: Usage) -> Outcome {
     let request = prepare(call, node, target, &question)?;
-    let response =
-        call.tools.upstream.call(request).await.map_err(|error| refused(&node.name, error.is_connect(), &error))?;
+    let server = &target.address.server;
+    let response = call
+        .tools
+        .upstream
+        .call(server, request)
+        .await
+        .map_err(|error| refused(&node.name, error.is_connect(), &error))?;
     let (status, head) = (response.status(), response.headers().clone());
     let mut headers = answered(call, &head);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -68,8 +73,8 @@ fn prepare(call: &Call, node: &Node, target: &Target, question: &Question) -> Re
     let body = adapt::question(from, target.protocol, operation, &question.body, model).map_err(bad)?;
     let message = body.to_question(model).map_err(bad)?;
     let uri = Uri::builder()
-        .scheme(target.scheme.clone())
-        .authority(target.authority.clone())
+        .scheme(target.address.server.scheme.clone())
+        .authority(target.address.server.authority.clone())
         .path_and_query(format!("{SERVICE}ModelInfer"))
         .build();
     let mut request = Request::new(Full::new(frame(&message)));

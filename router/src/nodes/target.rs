@@ -36,8 +36,8 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     let direct = target.protocol == call.graph().protocol;
     let stream = usage == Usage::Passed && direct && call.asked.wire == Wire::Http;
     let request = prepare(call, node, target, &question, stream)?;
-    let origin = target.origin.get_or_init(|| call.tools.upstream.origin(&target.scheme, &target.authority));
-    let (origin, name, limit) = (Arc::clone(origin), Arc::clone(&node.name), call.graph().limits.body);
+    let origin = Arc::clone(target.address.origin(&call.tools.upstream));
+    let (name, limit) = (Arc::clone(&node.name), call.graph().limits.body);
     let (head, given) = Lingering::new(exchange(origin, request, name, stream, limit)).await?;
     let (status, headers) = (head.status, answered(call, &head.headers));
     let body = match given {
@@ -121,8 +121,8 @@ fn uri(target: &Target, model: &str, operation: Operation) -> Result<Uri, Invali
         return Ok(known.clone());
     }
     let path = match &target.path {
-        Some(path) => format!("{}{path}", target.base),
-        None => target_path(target.protocol, &target.base, model, operation),
+        Some(path) => format!("{}{path}", target.address.base),
+        None => target_path(target.protocol, &target.address.base, model, operation),
     };
     let uri = Uri::from(PathAndQuery::try_from(path)?);
     if target.path.is_some() || target.protocol != Protocol::OpenAI {
@@ -176,7 +176,8 @@ pub(super) fn fill(
             Secret::File { path, prefix } => call
                 .tools
                 .upstream
-                .credential(path, prefix)
+                .credentials
+                .value(path, prefix)
                 .map_err(|words| Failure::new(FailureKind::Connect, &node.name, words))?,
         };
         into.insert(name.clone(), value);

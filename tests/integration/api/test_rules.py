@@ -78,6 +78,8 @@ NAME_OR_URL = "give exactly one of name and url"
 NO_KIND = "a url has no kind: leave kind out"
 OVER_GRPC = "gRPC is for a Service or a url; a ModelDeployment and a ModelGraph are asked by HTTP"
 NO_PATH = "gRPC has paths of its own: leave path out"
+ONE_OBJECT = "give exactly one of configMapKeyRef and secretKeyRef"
+OF_HTTPS = "ca is for a url that begins with https://"
 OF_A_SERVER = "model, auth and forward belong to a server; a ModelGraph has them in its own nodes"
 ONE_AUTH = "give exactly one of bearer and header"
 WEIGHTS = "weights belong to the method Weighted"
@@ -185,6 +187,13 @@ CASES: list[tuple[str, Body, Body]] = [
         graph(node(target={"url": URL, "auth": {"bearer": KEY, "header": {"name": "x", **KEY}}})),
         graph(node(target={"url": URL, "auth": {"header": {"name": "x", **KEY}}})),
     ),
+    (
+        ONE_OBJECT,
+        graph(node(target={"url": "https://u", "ca": {**KEY, "configMapKeyRef": KEY["secretKeyRef"]}})),
+        graph(node(target={"url": "https://u", "ca": {"configMapKeyRef": KEY["secretKeyRef"]}})),
+    ),
+    (OF_HTTPS, graph(node(target={"url": "http://u", "ca": KEY})), graph(node(target={"url": "https://u", "ca": KEY}))),
+    (OF_HTTPS, graph(node(target={"name": "m", "ca": KEY})), graph(node(target={"name": "m"}))),
     (
         WEIGHTS,
         graph(node(parallel={"nodes": ["b"], "combine": {"method": "Mean", "weights": {"b": 1}}})),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,22 +44,27 @@ class Backend:
             which the last goes on.
         seen: What it was asked.
         broken: Connections that the other side closed before the answer was complete.
+        scheme: http or https.
         port: Where it listens.
+        connections: How many were opened to it.
     """
 
     does: Json
     seen: list[Seen] = field(default_factory=list)
     broken: int = 0
+    scheme: str = "http"
     port: int = 0
+    connections: int = 0
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        self.connections += 1
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while (request := await read_request(reader)) is not None:
                 number = len(self.seen)
@@ -156,10 +162,10 @@ async def read_request(reader: asyncio.StreamReader) -> Seen | None:
 
 
 @contextlib.asynccontextmanager
-async def backend(does: Json) -> AsyncIterator[Backend]:
-    """Run a server."""
-    made = Backend(does)
-    server = await asyncio.start_server(made.handle, "127.0.0.1", 0)
+async def backend(does: Json, tls: ssl.SSLContext | None = None) -> AsyncIterator[Backend]:
+    """Run a server, of HTTPS if it is given a certificate."""
+    made = Backend(does, scheme="http" if tls is None else "https")
+    server = await asyncio.start_server(made.handle, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     async with server:
         yield made

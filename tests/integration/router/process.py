@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,13 @@ class RouterProcess:
                     return report
         raise AssertionError(f"nothing was reported of {revision}")
 
+    async def unusable(self, expected: Mapping[str, str]) -> None:
+        """Wait until it tells of exactly these credentials why they cannot be used."""
+        async with asyncio.timeout(PATIENCE), self.watch() as reports:
+            async for report in reports:
+                if report["unusable"] == expected:
+                    return
+
     @contextlib.asynccontextmanager
     async def watch(self, *, counts: bool = False) -> AsyncIterator[AsyncIterator[Json]]:
         """Follow its reports, or what it has counted of releases."""
@@ -104,6 +112,20 @@ class RouterProcess:
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         return sum(float(line.rpartition(" ")[2]) for line in lines if all(each in line for each in wanted))
+
+
+def project(folder: Path, files: Mapping[str, str]) -> None:
+    """Put files into a folder as the kubelet does: beside the former ones, and all at once in their place."""
+    new = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    for path, text in files.items():
+        (new / path).parent.mkdir(parents=True, exist_ok=True)
+        (new / path).write_text(text)
+    link = folder / "..data_tmp"
+    link.symlink_to(new.name)
+    link.replace(folder / "..data")
+    for top in {Path(path).parts[0] for path in files}:
+        if not (folder / top).is_symlink():
+            (folder / top).symlink_to(Path("..data", top))
 
 
 @contextlib.asynccontextmanager

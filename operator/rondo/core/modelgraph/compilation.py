@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from rondo.api.modelgraph import Auth, Node, OnError, SecretValue, TargetKind, Transport
+from rondo.api.modelgraph import Auth, Node, OnError, TargetKind, Transport
 from rondo.api.modelgraph import Mapping as BodyMapping
 from rondo.api.release import PinnedMember
 from rondo.core.deployment.revision import name_of
 from rondo.core.durations import parse_duration
+from rondo.core.modelgraph.credentials import authorities_of, secret_of
 from rondo.core.modelgraph.judge import Accepted
 from rondo.core.modelgraph.members import Member
 from rondo.core.quantities import parse_quantity
@@ -73,14 +74,6 @@ def with_revision(content: Mapping[str, Any]) -> Json:
     return {**rest, "revision": hashlib.sha256(canonical.encode()).hexdigest()[:REVISION_LENGTH]}
 
 
-def secrets_in(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give Secret and key of every credential in a graph's part of the plan."""
-    for node in written["nodes"]:
-        for header in node.get("target", {}).get("headers", ()):
-            secret, _, key = header["file"].partition("/")
-            yield secret, key
-
-
 def millis(duration: str) -> int:
     """Give a length of time in milliseconds."""
     return round(parse_duration(duration).total_seconds() * 1000)
@@ -108,8 +101,11 @@ def _target(graph: Accepted, node: Node) -> Json:
     written |= _given(path=node.target.path, model=member.model)
     if node.target.transport is not Transport.HTTP:
         written["transport"] = node.target.transport.value
-    if node.target.auth is not None:
-        written["headers"] = [_header(node.target.auth)]
+    secret, authorities = secret_of(node.target), authorities_of(node.target)
+    if node.target.auth is not None and secret is not None:
+        written["headers"] = [_header(node.target.auth, secret.file)]
+    if authorities is not None:
+        written["ca"] = authorities.file
     if node.target.forward:
         written["forward"] = sorted(name.lower() for name in node.target.forward)
     return {"target": written}
@@ -120,18 +116,10 @@ def _spoken(member: Member) -> str:
     return member.protocol.value
 
 
-def _header(auth: Auth) -> Json:
-    secret = _secret(auth)
-    file = f"{secret.name}/{secret.key}"
+def _header(auth: Auth, file: str) -> Json:
     if auth.header is not None:
         return {"name": auth.header.name.lower(), "file": file}
     return {"name": "authorization", "file": file, "prefix": "Bearer "}
-
-
-def _secret(auth: Auth) -> SecretValue:
-    given = auth.bearer or auth.header
-    assert given is not None  # noqa: S101 - a rule of the schema
-    return given.secret_key_ref
 
 
 def _steps(_: Accepted, node: Node) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from rondo.api.modelgraph import ModelGraphStatus, TargetKind
@@ -28,11 +29,12 @@ def observe_graph(view: View, key: Key) -> GraphSnapshot | None:
     if owner is None:
         return None
     memory = view.memory(key)
+    router = look_at_router(view, router_of_graph(owner))
     return GraphSnapshot(
         owner=owner,
         status=ModelGraphStatus.model_validate(owner.get("status", {})),
-        around=gather(view, key.namespace, [owner], memory),
-        router=look_at_router(view, router_of_graph(owner)),
+        around=replace(gather(view, key.namespace, [owner], memory), unusable=router.unusable),
+        router=router,
         service=view.get(Ref(SERVICE, key.namespace, key.name)),
         memory=memory,
         lent=lent_shelf(view, router_of_graph(owner), owner),

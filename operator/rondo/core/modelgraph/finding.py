@@ -16,6 +16,7 @@ class Reason(StrEnum):
     PORT_NOT_FOUND = "PortNotFound"
     ANSWERS = "Answers"
     EXTERNAL = "External"
+    CREDENTIAL_UNUSABLE = "CredentialUnusable"
     NOT_OBSERVED = "NotObserved"
     NO_ENDPOINTS = "NoEndpoints"
     CHILDREN_READY = "ChildrenReady"

@@ -7,7 +7,7 @@ another in a circle are none of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rondo.api.modelgraph import ModelGraphSpec, Target, TargetKind
@@ -15,6 +15,7 @@ from rondo.api.modelruntime import Protocol
 from rondo.api.release import PinnedMember
 from rondo.core.deployment.render import url as url_of
 from rondo.core.modelgraph import validation
+from rondo.core.modelgraph.credentials import credentials_of
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.health import Health, health_of
 from rondo.core.modelgraph.members import Member, Missing, absent, find_server, no_adapter
@@ -149,7 +150,7 @@ class Judge:
         name = target.name or ""
         if not _is_graph(target):
             asked = pins.get(name, ()) if target.kind is TargetKind.MODEL_DEPLOYMENT else ()
-            return find_server(target, spoken, self.around, asked)
+            return self._let_in(target, find_server(target, spoken, self.around, asked))
         graph = self.around.get(MODEL_GRAPH, name)
         if graph is None:
             return absent(TargetKind.MODEL_GRAPH, name, self.around)
@@ -159,6 +160,13 @@ class Judge:
         entry = judgement.entry
         words = "" if entry.ready else f"ModelGraph {name}: {entry.message}"
         return Member(entry.ready, entry.reason, words, url_of(graph), judgement.spec.protocol)
+
+    def _let_in(self, target: Target, found: Member | Missing) -> Member | Missing:
+        """Say of a server that answers that the router has nothing to show it, or to know it by, if so."""
+        wrong = [words for c in credentials_of(target) if (words := self.around.unusable.get(c.file))]
+        if isinstance(found, Member) and found.ready and wrong:
+            return replace(found, ready=False, reason=Reason.CREDENTIAL_UNUSABLE, message=wrong[0])
+        return found
 
 
 def checked(graph: Object) -> _Static:

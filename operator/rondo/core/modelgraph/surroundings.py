@@ -29,6 +29,7 @@ class Surroundings:
         slices: EndpointSlices by Service, as the route trims them.
         hints: For what is not there, ` (did you mean X?)`, or nothing.
         unsure: Reads that tell whether what was not seen is really not there.
+        unusable: Credentials that the router cannot use, by their file there, and why.
     """
 
     namespace: str
@@ -36,6 +37,7 @@ class Surroundings:
     slices: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     hints: Mapping[Ref, str] = field(default_factory=dict)
     unsure: tuple[GetLive, ...] = ()
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, resource: Resource, name: str) -> Object | None:
         """Give an object; a ModelRuntime is in no namespace."""

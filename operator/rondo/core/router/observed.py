@@ -9,6 +9,7 @@ from typing import Any, Final
 from rondo.core import names
 from rondo.core.deployment.diagnosis import why_unready
 from rondo.core.deployment.snapshot import is_ready
+from rondo.core.modelgraph.credentials import Credential
 from rondo.core.modelgraph.judge import SHARED_ROUTER, own_router
 from rondo.core.plan import Memory, Object, Ref, Resource
 from rondo.core.resources import CONFIG_MAP, DEPLOYMENT, POD
@@ -56,6 +57,16 @@ class Router:
     def served(self, graph: str) -> dict[str, str]:
         """Give the revision of a graph that each ready pod serves; empty where it serves none or has said nothing."""
         return {pod: self.reports.get(pod, {}).get("graphs", {}).get(graph, "") for pod in self.ready_pods}
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Why pods cannot use credentials, by the file of each."""
+        namespace = self.key.namespace
+        return {
+            file: Credential.of(file).why(namespace, f"{namespace}/{pod}", words)
+            for pod in reversed(self.ready_pods)
+            for file, words in self.reports.get(pod, {}).get("unusable", {}).items()
+        }
 
     def why_down(self) -> tuple[str, str]:
         """Say, as reason and words, why no pod answers."""

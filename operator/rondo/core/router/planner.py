@@ -14,7 +14,8 @@ from rondo.api.release import ReleaseStatus
 from rondo.core import names
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.graph import Graph
-from rondo.core.modelgraph.compilation import compile_graph, secrets_in, with_port
+from rondo.core.modelgraph.compilation import compile_graph, with_port
+from rondo.core.modelgraph.credentials import credentials_in
 from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
 from rondo.core.modelgraph.parts import (
     Entry,
@@ -297,7 +298,7 @@ def _want(snapshot: RouterSnapshot, document: Document) -> Wanted:
         namespace=snapshot.namespace,
         owners=own,
         data=document.data(),
-        secrets=frozenset(secret for entry in document.entries.values() for secret in secrets_in(entry)),
+        credentials=frozenset(c for entry in document.entries.values() for c in credentials_in(entry)),
         replicas=_replicas(snapshot, own),
         settings=snapshot.settings,
     )

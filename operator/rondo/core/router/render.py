@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 from rondo.core import names
+from rondo.core.modelgraph.credentials import Credential
 from rondo.core.plan import Object, Resource
 from rondo.core.render.container import pod_security, restricted
 from rondo.core.resources import (
@@ -21,6 +23,7 @@ from rondo.core.resources import (
     POD_DISRUPTION_BUDGET,
     ROLE,
     ROLE_BINDING,
+    SECRET,
     SERVICE,
     SERVICE_ACCOUNT,
 )
@@ -29,7 +32,10 @@ from rondo.core.router.ports import FIRST, LAST
 from rondo.core.settings import PlannerSettings
 
 CREDENTIALS: Final = "/etc/rondo/credentials"
-"""Where the router finds `SECRET/KEY`."""
+"""Where the router finds the files of `Credential`."""
+
+_SOURCES: Final = {SECRET.kind: "secret", CONFIG_MAP.kind: "configMap"}
+"""How a projected volume calls what it takes from objects of a kind."""
 
 GRACE: Final = 45
 """Seconds in which a router that was told to end finishes what it has begun."""
@@ -53,7 +59,7 @@ class Wanted:
         namespace: Its namespace.
         owners: The graphs that it serves.
         data: Data of its ConfigMap.
-        secrets: Secrets and keys that its graphs need.
+        credentials: Keys of Secrets and ConfigMaps that its graphs need.
         replicas: Its pods, if a graph says so.
         settings: The installation's settings.
     """
@@ -62,7 +68,7 @@ class Wanted:
     namespace: str
     owners: Sequence[Object]
     data: Mapping[str, str]
-    secrets: frozenset[tuple[str, str]]
+    credentials: frozenset[Credential]
     replicas: int | None
     settings: PlannerSettings
 
@@ -256,7 +262,7 @@ def _pod(wanted: Wanted) -> dict[str, Any]:
         "securityContext": pod_security(),
         "topologySpreadConstraints": [spread],
         "containers": [_container(wanted)],
-        "volumes": [{"name": "credentials", "projected": {"sources": _credentials(wanted.secrets)}}],
+        "volumes": [{"name": "credentials", "projected": {"sources": _credentials(wanted.credentials)}}],
     }
 
 
@@ -276,18 +282,16 @@ def _container(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _credentials(secrets: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Project each Secret into a folder of its name; one that is not there yet hinders nothing else."""
-    keys: dict[str, list[str]] = {}
-    for secret, key in sorted(secrets):
-        keys.setdefault(secret, []).append(key)
+def _credentials(credentials: Iterable[Credential]) -> list[dict[str, Any]]:
+    """Project each Secret and ConfigMap into a folder; one that is not there yet hinders nothing else."""
+    objects = groupby(sorted(credentials), key=lambda credential: (credential.kind, credential.name))
     return [
         {
-            "secret": {
-                "name": secret,
-                "items": [{"key": key, "path": f"{secret}/{key}"} for key in wanted],
+            _SOURCES[kind]: {
+                "name": name,
+                "items": [{"key": credential.key, "path": credential.file} for credential in wanted],
                 "optional": True,
             }
         }
-        for secret, wanted in keys.items()
+        for (kind, name), wanted in objects
     ]

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rondo.core.modelgraph.compilation import compile_graph, secrets_in, with_port, with_revision
+from rondo.core.modelgraph.compilation import compile_graph, with_port, with_revision
+from rondo.core.modelgraph.credentials import Credential, credentials_in, credentials_of
 from rondo.core.modelgraph.judge import Accepted, Judge
 from rondo.core.modelgraph.surroundings import gather
 from rondo.core.plan import Memory
@@ -89,6 +90,7 @@ EVERYTHING: list[Body] = [
             "model": "m",
             "protocol": "KServeV1",
             "auth": {"header": {"name": "X-Api-Key", **KEY}},
+            "ca": {"configMapKeyRef": {"name": "corporation", "key": "ca.crt"}},
             "forward": ["Cookie", "Authorization"],
         },
     },
@@ -148,6 +150,12 @@ def test_a_port_is_part_of_the_revision_and_can_be_taken_away() -> None:
     assert with_port(with_one, None) == bare
 
 
-def test_secrets_of_a_part_of_the_plan() -> None:
-    found: Any = compile_graph(judged(world(), "everything"), None)
-    assert list(secrets_in(found)) == [("vendor", "token")]
+def test_credentials_of_a_part_of_the_plan_are_those_of_its_targets() -> None:
+    graph_ = judged(world(), "everything")
+    expected = [Credential("Secret", "vendor", "token"), Credential("ConfigMap", "corporation", "ca.crt")]
+    found: Any = compile_graph(graph_, None)
+    assert list(credentials_in(found)) == expected
+    far = graph_.topology.nodes["far"].target
+    assert far is not None
+    assert list(credentials_of(far)) == expected
+    assert [Credential.of(each.file) for each in expected] == expected

@@ -419,6 +419,50 @@ def test_credentials_are_mounted_for_what_is_served_and_no_longer(world: World) 
     assert sources(world) == []
 
 
+def test_authorities_are_mounted_beside_secrets(world: World) -> None:
+    of = [{"secretKeyRef": {"name": "corporation", "key": "ca.crt"}}]
+    of += [{"configMapKeyRef": {"name": "corporation", "key": key}} for key in ("old.crt", "new.crt")]
+    nodes = [
+        {"name": f"n{i}", "target": {"url": f"https://{i}.example.com", "model": "m", "ca": ca}}
+        for i, ca in enumerate(of)
+    ]
+    world.put(graph("h", {"name": "all", "fallback": [{"node": node["name"]} for node in nodes]}, *nodes))
+    world.serve()
+    files = [node["target"].get("ca") for node in world.entry("h")["nodes"] if "target" in node]
+    assert files == ["corporation/ca.crt", "ConfigMap/corporation/old.crt", "ConfigMap/corporation/new.crt"]
+    items = [{"key": key, "path": f"ConfigMap/corporation/{key}"} for key in ("new.crt", "old.crt")]
+    secret = [{"key": "ca.crt", "path": "corporation/ca.crt"}]
+    assert sources(world) == [
+        {"configMap": {"name": "corporation", "items": items, "optional": True}},
+        {"secret": {"name": "corporation", "items": secret, "optional": True}},
+    ]
+
+
+def test_a_credential_that_a_router_cannot_use_is_told_until_it_can(world: World) -> None:
+    key = {"secretKeyRef": {"name": "vendor", "key": "token"}}
+    far = {"name": "far", "target": {"url": "https://api.example.com/v1", "model": "m", "auth": {"bearer": key}}}
+    world.put(graph("h", far))
+    either = {"name": "either", "fallback": [{"node": "far"}, {"node": "a"}]}
+    world.put(graph("i", either, far, A))
+    over = {"name": "over", "target": {"kind": "ModelGraph", "name": "h"}}
+    world.put(graph("j", over))
+    world.serve()
+    assert world.says("h", "Ready") == "True/Ready"
+    world.tell(unusable={"vendor/token": "it is not there", "others/key": "it is empty"})
+    world.settle()
+    words = f"key token of Secret team/vendor cannot be used by Pod team/{ROUTER}-1: it is not there"
+    assert world.node("h", "far") == {**world.node("h", "far"), "reason": "CredentialUnusable", "message": words}
+    for name in ("h", "j"):
+        assert world.says(name, "Ready") == "False/CredentialUnusable"
+        assert words in world.condition(name, "Ready")["message"]
+    assert world.says("i", "Ready") == "True/Degraded"
+    assert world.says("i", "Degraded") == "True/CredentialUnusable"
+    assert world.says("g", "Ready") == "True/Ready"
+    world.tell()
+    world.settle()
+    assert {world.says(name, "Ready") for name in "ghij"} == {"True/Ready"}
+
+
 def test_an_autoscaler_where_the_settings_ask_for_one() -> None:
     world = World(settings=PlannerSettings(router=RouterSettings(replicas=2, max_replicas=5)))
     world.model("a")

@@ -167,12 +167,20 @@ class World:
             }
             self.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status})
 
-    def tell(self, *, pods: int = 2, router: str = ROUTER, refused: Body | None = None, **graphs: str) -> None:
+    def tell(
+        self,
+        *,
+        pods: int = 2,
+        router: str = ROUTER,
+        refused: Body | None = None,
+        unusable: Mapping[str, str] | None = None,
+        **graphs: str,
+    ) -> None:
         """Let pods of a router tell what they serve; by default the plan as it is."""
         serves = graphs or {entry["name"]: entry["revision"] for entry in self.plan(router)["graphs"]}
         for number in range(1, pods + 1):
             pod = self.objects[Ref(POD, NAMESPACE, f"{router}-{number}")]
-            line = {"revision": "r", "graphs": serves, "refused": refused, "demand": {}}
+            line = {"revision": "r", "graphs": serves, "refused": refused, "demand": {}, "unusable": unusable or {}}
             thing = {**line, "metadata": {**pod["metadata"], "resourceVersion": str(next(self._counter))}}
             self._wake(self.store.put(ROUTER_REPORT, thing))
 
