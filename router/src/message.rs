@@ -304,6 +304,7 @@ pub struct Stream {
 enum Inner {
     Whole(Full<Bytes>),
     Coming(Pin<Box<dyn HttpBody<Data = Bytes, Error = StreamError> + Send>>),
+    Broken(Option<StreamError>),
 }
 
 /// Why a stream broke.
@@ -374,7 +375,15 @@ impl HttpBody for Stream {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         match &mut self.inner {
             Inner::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
-            Inner::Coming(coming) => coming.as_mut().poll_frame(context),
+            Inner::Coming(coming) => {
+                let polled = coming.as_mut().poll_frame(context);
+                let Poll::Ready(Some(Err(error))) = polled else { return polled };
+                // Whoever sends this throws away what it has not sent yet: it has to get to that before it hears of the end.
+                self.inner = Inner::Broken(Some(error));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Inner::Broken(error) => Poll::Ready(error.take().map(Err)),
         }
     }
 
@@ -382,6 +391,7 @@ impl HttpBody for Stream {
         match &self.inner {
             Inner::Whole(whole) => whole.is_end_stream(),
             Inner::Coming(coming) => coming.is_end_stream(),
+            Inner::Broken(error) => error.is_none(),
         }
     }
 
@@ -389,6 +399,7 @@ impl HttpBody for Stream {
         match &self.inner {
             Inner::Whole(whole) => whole.size_hint(),
             Inner::Coming(coming) => coming.size_hint(),
+            Inner::Broken(_) => SizeHint::default(),
         }
     }
 }
