@@ -17,7 +17,7 @@ use crate::mapping;
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Usage};
 use crate::metrics::{Metrics, OfAttempt};
 use crate::nodes;
-use crate::policy::is_bad;
+use crate::policy::{is_bad, is_good, is_poor};
 use crate::protocol::Operation;
 use crate::telemetry::Telemetry;
 use crate::trail::{Step, StepId, Trail};
@@ -25,6 +25,9 @@ use crate::upstream::Upstream;
 
 /// How asking a node ended.
 pub type Outcome = Result<Answer, Failure>;
+
+/// So long before a deadline an answer is made of what is there.
+pub const CLOSING: Duration = Duration::from_millis(50);
 
 /// So much spread has the pause before another attempt, as a part of it.
 const JITTER: f64 = 0.5;
@@ -38,6 +41,7 @@ pub struct Call {
     pub tools: Arc<Tools>,
     pub trail: Option<Arc<Trail>>,
     answers: Mutex<HashMap<NodeId, Kept>>,
+    late: Mutex<Vec<Arc<str>>>,
 }
 
 /// What the client asked.
@@ -106,7 +110,16 @@ impl Call {
         tools: Arc<Tools>,
         trail: Option<Arc<Trail>>,
     ) -> Arc<Self> {
-        Arc::new(Self { served, graph, asked, deadline, tools, trail, answers: Mutex::default() })
+        Arc::new(Self {
+            served,
+            graph,
+            asked,
+            deadline,
+            tools,
+            trail,
+            answers: Mutex::default(),
+            late: Mutex::default(),
+        })
     }
 
     /// The graph that is asked.
@@ -114,10 +127,31 @@ impl Call {
         &self.served.graphs[self.graph]
     }
 
-    /// The same request once more, for what goes on after its answer.
-    pub fn beside(&self) -> Arc<Self> {
+    /// The same request once more, for what goes on whatever becomes of its client: it knows what was answered so far.
+    pub fn beside(&self, trail: Option<Arc<Trail>>) -> Arc<Self> {
         let deadline = Instant::now() + self.graph().timeout;
-        Self::new(Arc::clone(&self.served), self.graph, self.asked.clone(), deadline, Arc::clone(&self.tools), None)
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Arc::new(Self {
+            served: Arc::clone(&self.served),
+            graph: self.graph,
+            asked: self.asked.clone(),
+            deadline,
+            tools: Arc::clone(&self.tools),
+            trail,
+            answers: Mutex::new(answers),
+            late: Mutex::default(),
+        })
+    }
+
+    /// From when on it speaks against a node if it has not answered: close to the deadline, if it had at least half of the
+    /// time that the graph has. What came too late for others is not its fault, nor is a client that left.
+    pub fn overdue(&self, begun: Instant) -> Instant {
+        (self.deadline.checked_sub(CLOSING).unwrap_or(self.deadline)).max(begun + self.graph().timeout / 2)
+    }
+
+    /// Takes the names of the nodes that had not answered when the deadline was over.
+    pub fn take_late(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes something of a step, if steps are noted.
@@ -171,6 +205,11 @@ impl<'a> Names<'a> {
     pub fn with(mut self, name: &'static str, seen: Seen<'a>) -> Self {
         self.more.push((name, seen));
         self
+    }
+
+    /// The names of the nodes that have answered.
+    pub fn answered(&self) -> Vec<&str> {
+        self.answers.keys().map(String::as_str).collect()
     }
 
     /// An answer by the node's name.
@@ -255,10 +294,13 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: U
         count(call, node, failure.kind.word());
         failure
     };
-    let unmapped = |words| counted(Failure::new(FailureKind::Mapping, &node.name, words));
+    let unmapped = |of: &str, wrong: mapping::Wrong| {
+        let kind = if wrong.asked { FailureKind::BadRequest } else { FailureKind::Mapping };
+        counted(Failure::new(kind, &node.name, format!("{of}: {}", wrong.words)))
+    };
     if let Some(mapping) = &node.request {
         question.body = mapping::apply(mapping, &Names::of(call), None, &question.body)
-            .map_err(|words| unmapped(format!("request: {words}")))?;
+            .map_err(|wrong| unmapped("request", wrong))?;
     }
     let place = match &node.state.limit {
         Some(limit) => Some(limit.enter().await.ok_or_else(|| counted(overloaded(node)))?),
@@ -268,8 +310,7 @@ async fn limited(call: &Arc<Call>, node: &Node, mut question: Question, usage: U
     if let Some(mapping) = node.response.as_ref().filter(|_| answer.is_success()) {
         let body = answer.kept().cloned().unwrap_or_default();
         let names = Names::of(call).with("response", seen(&answer));
-        let made = mapping::apply(mapping, &names, Some(&body), &body)
-            .map_err(|words| unmapped(format!("response: {words}")))?;
+        let made = mapping::apply(mapping, &names, Some(&body), &body).map_err(|wrong| unmapped("response", wrong))?;
         answer.body = AnswerBody::Full(made);
     }
     Ok(match (place, answer.body) {
@@ -343,7 +384,7 @@ async fn admitted(call: &Arc<Call>, node: &Node, question: &Question, usage: Usa
     let now = Instant::now();
     let pass = match &node.state.breaker {
         None => None,
-        Some(breaker) => match breaker.admit(now.into_std()) {
+        Some(breaker) => match breaker.admit(now.into_std(), call.overdue(now).into_std()) {
             Ok(pass) => Some(pass),
             Err(left) => {
                 let mut failure = Failure::new(FailureKind::Open, &node.name, "its circuit breaker is open");
@@ -356,8 +397,10 @@ async fn admitted(call: &Arc<Call>, node: &Node, question: &Question, usage: Usa
     call.note(question.step, |step| step.attempts += 1);
     let attempt = Attempt { call, node, ended: false };
     let outcome = timed(call, node, question, usage, now).await;
-    if let Some(pass) = pass {
-        if is_bad(&outcome) { pass.failed(std::time::Instant::now()) } else { pass.succeeded() }
+    match pass {
+        Some(pass) if is_bad(&outcome) => pass.failed(std::time::Instant::now()),
+        Some(pass) if is_good(&outcome) => pass.succeeded(),
+        _ => {} // It was not asked, or not for long enough.
     }
     attempt.end(&outcome);
     outcome
@@ -387,6 +430,10 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.ended {
             count(self.call, self.node, "given_up");
+            let is_leaf = matches!(self.node.kind, Kind::Target(_) | Kind::Graph { .. });
+            if is_leaf && self.call.left().is_zero() {
+                self.call.late.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&self.node.name));
+            }
         }
     }
 }
@@ -411,8 +458,11 @@ async fn timed(call: &Arc<Call>, node: &Node, question: &Question, usage: Usage,
     let limit = node.policies.timeout;
     let until = limit.map(|limit| (now + limit).min(call.deadline));
     hedged(call, node, question, usage, now, until).await.unwrap_or_else(|| {
-        let kind = if until < Some(call.deadline) { FailureKind::Timeout } else { FailureKind::Deadline };
-        Err(Failure::new(kind, &node.name, format!("no answer within {:?}", limit.unwrap_or_default())))
+        let (kind, words) = match limit {
+            Some(limit) if until < Some(call.deadline) => (FailureKind::Timeout, format!("no answer within {limit:?}")),
+            _ => (FailureKind::Deadline, "no answer before the deadline".to_owned()),
+        };
+        Err(Failure::new(kind, &node.name, words))
     })
 }
 
@@ -465,9 +515,9 @@ async fn race(
 /// Gives the first good outcome of two.
 async fn better(first: BoxFuture<'_, Outcome>, second: BoxFuture<'_, Outcome>) -> Outcome {
     let (outcome, other) = futures_util::future::select(first, second).await.factor_first();
-    if is_bad(&outcome) {
+    if is_poor(&outcome) {
         let later = other.await;
-        return if is_bad(&later) { outcome } else { later };
+        return if is_poor(&later) { outcome } else { later };
     }
     outcome
 }

@@ -20,6 +20,7 @@ use crate::plan::{
     Transport,
 };
 use crate::policy::Policies;
+use crate::reads::Reads;
 use crate::state::{GraphState, NodeState};
 use crate::tally::Tally;
 use crate::upstream::Address;
@@ -80,7 +81,27 @@ pub fn compile(
     }
     models(plan, &mut served, before, metrics, news)?;
     check_cycles(&served)?;
+    see_reads(&mut served);
     Ok(served)
+}
+
+/// Finds what answers depend on that are given to several clients.
+fn see_reads(served: &mut Served) {
+    let reads: Vec<_> = served
+        .nodes
+        .iter()
+        .map(|node| match &node.kind {
+            Kind::Cache(Cache { node, .. }) | Kind::Batch(Batch { node, .. }) => Some(Reads::below(served, *node)),
+            _ => None,
+        })
+        .collect();
+    for (node, found) in served.nodes.iter_mut().zip(reads) {
+        if let (Kind::Cache(Cache { reads, .. }) | Kind::Batch(Batch { reads, .. }), Some(found)) =
+            (&mut node.kind, found)
+        {
+            *reads = found;
+        }
+    }
 }
 
 /// Adds the models of a plan; requests that wait for one that was there before go on waiting.
@@ -261,14 +282,15 @@ impl Scope<'_> {
         }
         if let Some(of) = &plan.cache {
             let key = expression(of.key.as_deref(), OF_REQUEST).map_err(at("cache.key"))?;
-            kinds.push(Kind::Cache(Cache { node: self.find(&of.node)?, key }));
+            kinds.push(Kind::Cache(Cache { node: self.find(&of.node)?, key, reads: Reads::default() }));
         }
         if let Some(of) = &plan.batch {
             if graph.protocol != Protocol::OpenInference {
                 return Err("batch works on requests in the Open Inference Protocol only".to_owned());
             }
             let max_wait = Duration::from_millis(of.max_wait_millis);
-            kinds.push(Kind::Batch(Batch { node: self.find(&of.node)?, max_size: of.max_size.max(1), max_wait }));
+            let (node, max_size) = (self.find(&of.node)?, of.max_size.max(1));
+            kinds.push(Kind::Batch(Batch { node, max_size, max_wait, reads: Reads::default() }));
         }
         let count = kinds.len();
         kinds
@@ -450,7 +472,8 @@ fn read_nodes(nodes: &[Node]) -> Option<HashSet<String>> {
     Some(found)
 }
 
-fn expressions_of(kind: &Kind) -> Vec<&Expression> {
+/// The expressions of a node besides those of its mappings.
+pub fn expressions_of(kind: &Kind) -> Vec<&Expression> {
     match kind {
         Kind::Switch(cases) => cases.iter().filter_map(|case| case.when.as_ref()).collect(),
         Kind::Split(split) => split.sticky.iter().collect(),

@@ -28,6 +28,9 @@ pub const COST_LIMIT: usize = 2_000_000;
 /// Names that the language itself has.
 const TYPES: [&str; 9] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"];
 
+/// Members of a body in the Open Inference Protocol that each request has of its own.
+pub const PER_REQUEST: [&str; 2] = ["id", "inputs"];
+
 /// Why an expression has no value, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -115,10 +118,33 @@ impl Expression {
         }
     }
 
-    /// Whether it reads the body of a message such as `response`.
-    pub fn reads_body(&self, name: &str) -> bool {
-        let Some(message) = self.used.members.get(name) else { return false };
-        message.whole || message.members.contains_key("body")
+    /// Whether it reads a member of a message, such as the `body` of `response`.
+    pub fn reads(&self, message: &str, member: &str) -> bool {
+        let Some(message) = self.used.members.get(message) else { return false };
+        message.whole || message.members.contains_key(member)
+    }
+
+    /// Whether it reads of the request's body what requests of one batch do not have in common.
+    pub fn reads_rows(&self) -> bool {
+        let Some(request) = self.used.members.get("request") else { return false };
+        let rows = |body: &Used| body.whole || PER_REQUEST.iter().any(|name| body.members.contains_key(*name));
+        request.whole || request.members.get("body").is_some_and(rows)
+    }
+
+    /// The names of the headers of the request that it reads; None if it takes them as a whole.
+    pub fn headers(&self) -> Option<Vec<&str>> {
+        let Some(request) = self.used.members.get("request") else { return Some(Vec::new()) };
+        match request.members.get("headers") {
+            _ if request.whole => None,
+            None => Some(Vec::new()),
+            Some(headers) if headers.whole => None,
+            Some(headers) => Some(headers.members.keys().map(String::as_str).collect()),
+        }
+    }
+
+    /// Whether the request is all that it reads.
+    pub fn is_of_request(&self) -> bool {
+        self.used.members.keys().all(|name| name == "request")
     }
 
     /// Gives its value.

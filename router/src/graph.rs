@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::path::Path;
 use crate::plan::{Limits, Method, OnError, Protocol, Ties, Transport};
 use crate::policy::Policies;
+use crate::reads::Reads;
 use crate::state::{GraphState, NodeState};
 use crate::tally::Tally;
 use crate::upstream::Address;
@@ -183,6 +184,8 @@ pub struct Mirror {
 pub struct Cache {
     pub node: NodeId,
     pub key: Option<Expression>,
+    /// What its answers depend on.
+    pub reads: Reads,
 }
 
 /// Gathers requests.
@@ -191,6 +194,8 @@ pub struct Batch {
     pub node: NodeId,
     pub max_size: usize,
     pub max_wait: Duration,
+    /// What its answers depend on, so what requests of one batch have in common.
+    pub reads: Reads,
 }
 
 /// How a body is made of others.

@@ -25,6 +25,7 @@ pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod protocol;
+pub mod reads;
 pub mod room;
 pub mod router;
 pub mod server;

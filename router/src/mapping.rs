@@ -6,6 +6,14 @@ use crate::call::Names;
 use crate::graph::{Mapping, Source};
 use crate::message::Body;
 
+/// Why a body cannot be made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub words: String,
+    /// It is for what the client asked, and not for what a node answered.
+    pub asked: bool,
+}
+
 /// Makes a body.
 ///
 /// # Arguments
@@ -14,17 +22,24 @@ use crate::message::Body;
 ///
 /// # Errors
 /// An expression has no value, or something is not where a path says.
-pub fn apply(mapping: &Mapping, names: &Names<'_>, response: Option<&Body>, body: &Body) -> Result<Body, String> {
+pub fn apply(mapping: &Mapping, names: &Names<'_>, response: Option<&Body>, body: &Body) -> Result<Body, Wrong> {
+    let asked = mapping.body.is_none() && body.is_same(names.asked());
+    let of_body = |words| Wrong { words, asked };
     let mut value = match &mapping.body {
-        Some(expression) => expression.evaluate(names).map_err(|error| format!("body: {error}"))?,
-        None => body.json().map_err(|error| format!("what is mapped is not JSON: {error}"))?.clone(),
+        Some(expression) => expression
+            .evaluate(names)
+            .map_err(|error| Wrong { words: format!("body: {error}"), asked: expression.is_of_request() })?,
+        None => body.json().map_err(|error| of_body(format!("what is mapped is not JSON: {error}")))?.clone(),
     };
     for (to, from) in &mapping.copy {
-        to.put(&mut value, find(from, names, response).map_err(|words| format!("copy.{to}: {words}"))?)
-            .map_err(|error| format!("copy.{error}"))?;
+        let found = find(from, names, response).map_err(|words| Wrong {
+            words: format!("copy.{to}: {words}"),
+            asked: matches!(from, Source::Request(_)),
+        })?;
+        to.put(&mut value, found).map_err(|error| of_body(format!("copy.{error}")))?;
     }
     for (to, set) in &mapping.set {
-        to.put(&mut value, set.clone()).map_err(|error| format!("set.{error}"))?;
+        to.put(&mut value, set.clone()).map_err(|error| of_body(format!("set.{error}")))?;
     }
     for path in &mapping.remove {
         path.remove(&mut value);

@@ -101,6 +101,11 @@ impl Body {
         Self { bytes: message, form: Form::Answer, read: Arc::default() }
     }
 
+    /// Whether it is the same body, and not one that looks like it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.read, &other.read)
+    }
+
     /// The bytes as they came, whatever they are.
     pub fn received(&self) -> &Bytes {
         &self.bytes

@@ -77,6 +77,16 @@ impl Retry {
     }
 }
 
+/// Whether an outcome says that the target works: what closes a circuit.
+pub fn is_good(outcome: &Result<Answer, Failure>) -> bool {
+    outcome.as_ref().is_ok_and(|answer| !answer.status.is_server_error())
+}
+
+/// Whether another try may well do better.
+pub fn is_poor(outcome: &Result<Answer, Failure>) -> bool {
+    is_bad(outcome) || outcome.as_ref().is_ok_and(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS)
+}
+
 /// Whether an outcome speaks against the target: what a circuit breaker counts.
 pub fn is_bad(outcome: &Result<Answer, Failure>) -> bool {
     match outcome {

@@ -160,9 +160,7 @@ impl Asking<'_> {
             Call::new(Arc::clone(&self.served), self.index, asked, deadline, Arc::clone(self.tools), trail.clone());
         let outcome = timeout_at(deadline, ask(&call, graph.entry, question, Usage::Passed.read_if(debug)))
             .await
-            .unwrap_or_else(|_| {
-                Err(Failure::new(FailureKind::Deadline, &graph.name, "the graph did not answer within its deadline"))
-            });
+            .unwrap_or_else(|_| Err(Failure::new(FailureKind::Deadline, &graph.name, too_late(&call.take_late()))));
         let answer = outcome.unwrap_or_else(|failure| match body.no_room() {
             Some(why) => unread(graph, why),
             None => failed(graph, &failure),
@@ -181,6 +179,12 @@ impl Asking<'_> {
         }
         answer
     }
+}
+
+/// Says that a graph has no answer in time, and who of its nodes had none.
+fn too_late(nodes: &[Arc<str>]) -> String {
+    let words = "the graph did not answer within its deadline";
+    if nodes.is_empty() { words.to_owned() } else { format!("{words}: {} had not answered", nodes.join(", ")) }
 }
 
 /// Counts a request as under way until it is answered to the last byte.

@@ -22,7 +22,8 @@ use crate::policy::limit::Limit;
 /// How long first tries count for the budget of further ones.
 const BUDGET_TTL: Duration = Duration::from_secs(10);
 
-/// So many further tries a second are allowed whatever the traffic, or the first failure of a quiet node would be final.
+/// So many further tries a second are allowed however little traffic there is, or the first failure of a quiet node would
+/// be final; none if none at all are wanted.
 const BUDGET_FLOOR: u32 = 5;
 
 /// The state of a graph.
@@ -99,5 +100,6 @@ impl NodeState {
 fn budget(percent: f64) -> Arc<TpsBudget> {
     #[expect(clippy::cast_possible_truncation, reason = "a percentage needs no double")]
     let part = (percent / 100.0) as f32;
-    Arc::new(TpsBudget::new(BUDGET_TTL, BUDGET_FLOOR, part.clamp(0.0, 10.0)))
+    let floor = if part > 0.0 { BUDGET_FLOOR } else { 0 };
+    Arc::new(TpsBudget::new(BUDGET_TTL, floor, part.clamp(0.0, 10.0)))
 }

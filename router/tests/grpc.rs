@@ -453,7 +453,10 @@ async fn a_deadline_of_the_client_holds_on_the_way() {
     let wanted = HeaderMap::from_iter([(TIMEOUT, HeaderValue::from_static("300m"))]);
     let begun = Instant::now();
     let ended = code_and_message(&running.send_raw(message, wanted).await).expect("an end");
-    assert_eq!(ended, (Code::DeadlineExceeded, "g: the graph did not answer within its deadline".to_owned()));
+    assert_eq!(
+        ended,
+        (Code::DeadlineExceeded, "g: the graph did not answer within its deadline: a had not answered".to_owned())
+    );
     assert!((Duration::from_millis(300)..Duration::from_secs(3)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     let left = model.last().0["grpc-timeout"].to_str().expect("text").to_owned();
     let millis: u64 = left.strip_suffix('m').and_then(|text| text.parse().ok()).expect("milliseconds");

@@ -332,7 +332,7 @@ class Parallel(Model):
     combine: Annotated[Combine, Field(description="How their answers become one.")] = Combine()
     quorum: Annotated[
         int | None,
-        Field(ge=1, description="How many have to answer. Default: all without onError Skip; with First one."),
+        Field(ge=1, description="How many have to answer in time. Default: all without onError Skip; with First one."),
     ] = None
 
 
@@ -363,7 +363,10 @@ class NodeCache(Model):
     node: Annotated[StageName, Field(description="The node that answers what is not remembered.")]
     key: Annotated[
         Expression | None,
-        Field(description="CEL over request: the same value gets the same answer. Default: the whole body."),
+        Field(
+            description="CEL over request: the same value, with the same forwarded headers, gets the same answer. "
+            "Default: the whole body, the headers that are passed on, and what expressions below read."
+        ),
     ] = None
     ttl: Annotated[Duration, Field(description="How long an answer is remembered.")]
     max_bytes: Annotated[
@@ -411,7 +414,12 @@ class NodeRetry(Model):
     )
     max_backoff: Annotated[Duration, Field(description="The longest pause.")] = "1s"
     budget: Annotated[
-        int, Field(ge=0, le=1000, description="Further tries, in per cent of first tries of the last ten seconds.")
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="In per cent of first tries of the last ten seconds, and five a second besides; 0 for none.",
+        ),
     ] = 20
 
 
@@ -421,7 +429,9 @@ class Hedge(Model):
     after: Annotated[
         Duration | None, Field(description="After so long. Default: what 95 % of the last answers took at most.")
     ] = None
-    budget: Annotated[int, Field(ge=0, le=100, description="Second requests, in per cent of all.")] = 10
+    budget: Annotated[
+        int, Field(ge=0, le=100, description="In per cent of all requests, and five a second besides; 0 for none.")
+    ] = 10
 
 
 class CircuitBreaker(Model):

@@ -15,7 +15,7 @@ use crate::words::{cut, quoted};
 /// Requests that wait for others like them.
 #[derive(Debug, Default)]
 pub struct Gathering {
-    open: Mutex<HashMap<String, Vec<Member>>>,
+    open: Mutex<HashMap<Vec<u8>, Vec<Member>>>,
 }
 
 /// A request that waits.
@@ -42,7 +42,11 @@ pub async fn ask(call: &Arc<Call>, node: &Node, batch: &Batch, question: Questio
     if !even || rows == 0 || rows >= batch.max_size {
         return ask_node(call, batch.node, question, usage.held()).await; // It cannot be divided, or is a batch itself.
     }
-    let key = likeness(&asked, &inputs);
+    let mut key = likeness(&asked, &inputs).into_bytes();
+    batch.reads.write(call, &question.body, &mut |part| key.extend_from_slice(part));
+    if batch.reads.rows {
+        key.extend_from_slice(call.asked.body.received());
+    }
     let (answer, receiver) = oneshot::channel();
     let joined = gathering.join(&key, Member { inputs, asked, answer }, batch.max_size);
     match joined {
@@ -73,7 +77,7 @@ enum Joined {
 }
 
 impl Gathering {
-    fn join(&self, key: &str, member: Member, max_size: usize) -> Joined {
+    fn join(&self, key: &[u8], member: Member, max_size: usize) -> Joined {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let members = open.entry(key.to_owned()).or_default();
         let rows = |members: &[Member]| members.iter().map(Member::rows).sum::<usize>();
@@ -91,7 +95,7 @@ impl Gathering {
         if first { Joined::First } else { Joined::Later }
     }
 
-    fn take(&self, key: &str) -> Vec<Member> {
+    fn take(&self, key: &[u8]) -> Vec<Member> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
     }
 }
@@ -103,8 +107,8 @@ impl Member {
 }
 
 /// Sends a batch once its first request has waited long enough; nobody's leaving stops it.
-fn wait_and_send(call: &Arc<Call>, node: &Node, batch: &Batch, key: String) {
-    let (beside, state, name) = (call.beside(), Arc::clone(&node.state), Arc::clone(&node.name));
+fn wait_and_send(call: &Arc<Call>, node: &Node, batch: &Batch, key: Vec<u8>) {
+    let (beside, state, name) = (call.beside(None), Arc::clone(&node.state), Arc::clone(&node.name));
     let (id, wait) = (batch.node, batch.max_wait);
     tokio::spawn(async move {
         tokio::time::sleep(wait).await;
@@ -114,7 +118,7 @@ fn wait_and_send(call: &Arc<Call>, node: &Node, batch: &Batch, key: String) {
 }
 
 fn send(call: &Arc<Call>, node: &Node, id: NodeId, members: Vec<Member>) {
-    let (beside, name) = (call.beside(), Arc::clone(&node.name));
+    let (beside, name) = (call.beside(None), Arc::clone(&node.name));
     tokio::spawn(async move { carry(&beside, &name, id, members).await });
 }
 
@@ -269,15 +273,15 @@ mod tests {
     #[test]
     fn a_batch_is_sent_when_it_is_full_and_what_does_not_fit_opens_the_next() {
         let gathering = Gathering::default();
-        assert!(matches!(gathering.join("k", member("1", &json!([1, 2])).0, 4), Joined::First));
-        assert!(matches!(gathering.join("other", member("2", &json!([1])).0, 4), Joined::First));
-        let Joined::Full(full) = gathering.join("k", member("3", &json!([1, 2])).0, 4) else { panic!("it is full") };
+        assert!(matches!(gathering.join(b"k", member("1", &json!([1, 2])).0, 4), Joined::First));
+        assert!(matches!(gathering.join(b"other", member("2", &json!([1])).0, 4), Joined::First));
+        let Joined::Full(full) = gathering.join(b"k", member("3", &json!([1, 2])).0, 4) else { panic!("it is full") };
         assert_eq!(full.len(), 2);
-        assert!(matches!(gathering.join("k", member("4", &json!([1, 2, 3])).0, 4), Joined::First));
-        let Joined::Full(before) = gathering.join("k", member("5", &json!([1, 2])).0, 4) else {
+        assert!(matches!(gathering.join(b"k", member("4", &json!([1, 2, 3])).0, 4), Joined::First));
+        let Joined::Full(before) = gathering.join(b"k", member("5", &json!([1, 2])).0, 4) else {
             panic!("it overflows")
         };
         assert_eq!(before.len(), 1);
-        assert_eq!(gathering.take("k").len(), 1, "the one that did not fit waits");
+        assert_eq!(gathering.take(b"k").len(), 1, "the one that did not fit waits");
     }
 }

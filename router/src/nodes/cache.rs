@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout_at;
 
+use super::unvalued;
 use crate::call::{Call, Names, Outcome, ask as ask_node};
-use crate::graph::{Cache, Node};
+use crate::graph::{Cache, Node, NodeId};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Usage};
 use crate::plan::CachePlan;
 
@@ -49,26 +51,44 @@ pub async fn ask(call: &Arc<Call>, node: &Node, cache: &Cache, question: Questio
         return Ok(restore(&kept));
     }
     metrics.cache_misses.get_or_create(&node.state.labels).inc();
-    let (step, mut asked) = (question.step, false);
-    let make = async {
-        asked = true;
-        match ask_node(call, cache.node, question, usage.held()).await {
-            Ok(answer) if answer.is_success() => keep(&answer).ok_or(Refused::Answer(None)),
-            Ok(answer) => Err(Refused::Answer(keep(&answer))),
-            Err(failure) => Err(Refused::Failure(failure)),
+    let step = question.step;
+    let (beside, known, id) = (call.beside(call.trail.clone()), known.clone(), cache.node);
+    // Others may wait for it by then: neither that its client leaves ends it, nor that client's own deadline.
+    let making = tokio::spawn(async move {
+        let mut asked = false;
+        let given = known.try_get_with(key, make(&beside, id, question, usage.held(), &mut asked)).await;
+        if given.is_ok() {
+            // It drops what is too much now and then only, and answers may be large.
+            known.run_pending_tasks().await;
         }
+        (given, asked)
+    });
+    let Ok((given, asked)) = making.await else {
+        return Err(Failure::new(FailureKind::Reset, &node.name, "the answer was given up"));
     };
-    let given = known.try_get_with(key, make).await;
     if !asked {
         call.note(step, |step| step.cached = true); // Another request was about to make it.
     }
-    match given {
-        Ok(kept) => {
-            // It drops what is too much now and then only, and answers may be large.
-            known.run_pending_tasks().await;
-            Ok(restore(&kept))
+    given.map_or_else(|refused| refused.outcome(node), |kept| Ok(restore(&kept)))
+}
+
+/// Asks for an answer to be kept.
+async fn make(
+    call: &Arc<Call>,
+    id: NodeId,
+    question: Question,
+    usage: Usage,
+    asked: &mut bool,
+) -> Result<Arc<Kept>, Refused> {
+    *asked = true;
+    match timeout_at(call.deadline, ask_node(call, id, question, usage)).await {
+        Ok(Ok(answer)) if answer.is_success() => keep(&answer).ok_or(Refused::Answer(None)),
+        Ok(Ok(answer)) => Err(Refused::Answer(keep(&answer))),
+        Ok(Err(failure)) => Err(Refused::Failure(failure)),
+        Err(_) => {
+            let name = &call.served.node(id).name;
+            Err(Refused::Failure(Failure::new(FailureKind::Deadline, name, "no answer before the deadline")))
         }
-        Err(refused) => refused.outcome(node),
     }
 }
 
@@ -76,11 +96,16 @@ fn key_of(call: &Call, node: &Node, cache: &Cache, question: &Question) -> Resul
     let mut digest = Sha256::new();
     digest.update(call.asked.operation.openai_path());
     match &cache.key {
-        None => digest.update(question.body.received()),
+        None => {
+            cache.reads.write(call, &question.body, &mut |part| digest.update(part));
+            digest.update(question.body.received());
+        }
         Some(key) => {
+            // Whatever the key says: nobody gets what another one's credentials have opened.
+            cache.reads.write_forwarded(call, &mut |part| digest.update(part));
             let value = key
                 .evaluate(&Names::of(call))
-                .map_err(|error| Failure::new(FailureKind::Mapping, &node.name, format!("cache.key: {error}")))?;
+                .map_err(|error| Failure::new(unvalued(key), &node.name, format!("cache.key: {error}")))?;
             digest.update(value.to_string());
         }
     }

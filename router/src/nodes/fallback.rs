@@ -19,16 +19,21 @@ pub async fn ask(call: &Arc<Call>, node: &Node, choices: &[Choice], question: Qu
     let mut reasons = Vec::new();
     let mut last: Option<Outcome> = None;
     for (position, choice) in order(node, choices) {
+        let waiting = Waiting::of(call, node, position, choice);
         let outcome = ask_node(call, choice.node, question.clone(), usage.read_if(choice.accept.is_some())).await;
         let why = match &outcome {
             Ok(answer) if !is_final(answer) => format!("status {}", answer.status.as_u16()),
             Ok(answer) => match accepted(call, node, choice, answer) {
-                Ok(()) => return outcome,
+                Ok(()) => {
+                    waiting.end();
+                    return outcome;
+                }
                 Err(why) => why,
             },
             Err(failure) if next_may_do_better(failure.kind) => failure.message.clone(),
             Err(_) => return outcome,
         };
+        waiting.end();
         rest(node, position, choice, &outcome);
         call.leave_out(question.step, choice.node, &why);
         reasons.push(format!("{}: {why}", call.served.node(choice.node).name));
@@ -75,9 +80,43 @@ fn rest(node: &Node, position: usize, choice: &Choice, outcome: &Outcome) {
     let failed = !matches!(outcome, Ok(answer) if is_final(answer));
     let asked_for = pause_of(outcome).unwrap_or_default();
     let pause = asked_for.max(if failed { choice.cooldown } else { Duration::ZERO });
-    if failed && !pause.is_zero() {
+    if failed {
+        pass_over(node, position, pause);
+    }
+}
+
+fn pass_over(node: &Node, position: usize, pause: Duration) {
+    if !pause.is_zero() {
         let mut cooldowns = node.state.cooldowns.lock().unwrap_or_else(PoisonError::into_inner);
         cooldowns.insert(position, Instant::now() + pause);
+    }
+}
+
+/// A choice that is waited for: one that has not answered when the deadline ends that has failed like any other.
+struct Waiting<'a> {
+    node: &'a Node,
+    position: usize,
+    cooldown: Duration,
+    overdue: Option<Instant>,
+}
+
+impl<'a> Waiting<'a> {
+    fn of(call: &Call, node: &'a Node, position: usize, choice: &Choice) -> Self {
+        let cooldown = choice.cooldown;
+        let overdue = (!cooldown.is_zero()).then(|| call.overdue(tokio::time::Instant::now()).into_std());
+        Self { node, position, cooldown, overdue }
+    }
+
+    fn end(mut self) {
+        self.overdue = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.overdue.is_some_and(|overdue| Instant::now() >= overdue) {
+            pass_over(self.node, self.position, self.cooldown);
+        }
     }
 }
 

@@ -46,10 +46,9 @@ fn tell(waiting: Vec<oneshot::Sender<Kept>>, answer: &Answer) {
 }
 
 /// Asks a shadow beside everything else; gives where to put the answer that it is compared with.
-fn cast(call: &Arc<Call>, node: &Node, shadow: NodeId, mut question: Question, place: Place) -> oneshot::Sender<Kept> {
+fn cast(call: &Arc<Call>, node: &Node, shadow: NodeId, question: Question, place: Place) -> oneshot::Sender<Kept> {
     let (sender, primary) = oneshot::channel();
-    let (beside, id) = (call.beside(), position_of(call, node));
-    question.stream = false;
+    let (beside, id) = (call.beside(None), position_of(call, node));
     let usage = Usage::Held.read_if(matches!(&node.kind, Kind::Mirror(mirror) if mirror.compare.is_some()));
     tokio::spawn(async move {
         let _place = place;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::unvalued;
 use crate::call::{Call, Names, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId, Split};
-use crate::message::{Failure, FailureKind, Question, Usage};
+use crate::message::{Failure, Question, Usage};
 
 /// Asks one of the nodes.
 ///
@@ -22,7 +23,7 @@ pub async fn ask(call: &Arc<Call>, node: &Node, split: &Split, question: Questio
                 Err(_) if split.lenient => rand::random_range(0..split.total),
                 Err(error) => {
                     let words = format!("split.sticky: {error}");
-                    return Err(Failure::new(FailureKind::Mapping, &node.name, words));
+                    return Err(Failure::new(unvalued(sticky), &node.name, words));
                 }
             }
         }

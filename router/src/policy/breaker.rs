@@ -40,16 +40,20 @@ impl Breaker {
 
     /// Lets a request through, or tells how long it takes until one may try.
     ///
+    /// # Arguments
+    /// * `overdue` - if nothing is told of it until then, that speaks against the target.
+    ///
     /// # Errors
     /// The circuit is open; zero if a probe is under way.
-    pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Pass, Duration> {
+    pub fn admit(self: &Arc<Self>, now: Instant, overdue: Instant) -> Result<Pass, Duration> {
+        let pass = |probe| Pass { breaker: Arc::clone(self), probe, overdue, told: false };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
-            State::Closed { .. } => Ok(Pass { breaker: Arc::clone(self), probe: false, told: false }),
+            State::Closed { .. } => Ok(pass(false)),
             State::Open { until } if until > now => Err(until - now),
             State::Open { .. } => {
                 *state = State::HalfOpen;
-                Ok(Pass { breaker: Arc::clone(self), probe: true, told: false })
+                Ok(pass(true))
             }
             State::HalfOpen => Err(Duration::ZERO),
         }
@@ -89,11 +93,12 @@ impl Breaker {
     }
 }
 
-/// The right to one request; how it went has to be told.
+/// The right to one request; how it went is to be told, unless it says nothing of the target.
 #[derive(Debug)]
 pub struct Pass {
     breaker: Arc<Breaker>,
     probe: bool,
+    overdue: Instant,
     told: bool,
 }
 
@@ -112,11 +117,18 @@ impl Pass {
 }
 
 impl Drop for Pass {
-    /// A probe that was given up, as by a client that left, tells nothing: the next request probes.
+    /// What was given up at the deadline has failed. A probe that was given up before, as by a client that left, tells
+    /// nothing: the next request probes.
     fn drop(&mut self) {
-        if self.probe && !self.told {
+        if self.told {
+            return;
+        }
+        let now = Instant::now();
+        if now >= self.overdue {
+            self.breaker.failed(self.probe, now);
+        } else if self.probe {
             let mut state = self.breaker.state.lock().unwrap_or_else(PoisonError::into_inner);
-            *state = State::Open { until: Instant::now() };
+            *state = State::Open { until: now };
         }
     }
 }
@@ -131,8 +143,12 @@ mod tests {
         Breaker::new(&BreakerPlan { failures: 2, window_millis: 1000, cooldown_millis: 5000 })
     }
 
+    fn admit(breaker: &Arc<Breaker>, now: Instant) -> Result<Pass, Duration> {
+        breaker.admit(now, now + 60 * SECOND)
+    }
+
     fn fail(breaker: &Arc<Breaker>, now: Instant) {
-        breaker.admit(now).expect("closed").failed(now);
+        admit(breaker, now).expect("closed").failed(now);
     }
 
     #[test]
@@ -142,7 +158,7 @@ mod tests {
         fail(&breaker, now + 2 * SECOND);
         assert!(!breaker.is_open(now + 2 * SECOND));
         fail(&breaker, now + 2 * SECOND);
-        assert_eq!(breaker.admit(now + 3 * SECOND).expect_err("open"), 4 * SECOND);
+        assert_eq!(admit(&breaker, now + 3 * SECOND).expect_err("open"), 4 * SECOND);
     }
 
     #[test]
@@ -150,8 +166,8 @@ mod tests {
         let (breaker, now) = (breaker(), Instant::now());
         fail(&breaker, now);
         fail(&breaker, now);
-        let probe = breaker.admit(now + 6 * SECOND).expect("half open");
-        assert_eq!(breaker.admit(now + 6 * SECOND).expect_err("one at a time"), Duration::ZERO);
+        let probe = admit(&breaker, now + 6 * SECOND).expect("half open");
+        assert_eq!(admit(&breaker, now + 6 * SECOND).expect_err("one at a time"), Duration::ZERO);
         probe.succeeded();
         fail(&breaker, now + 7 * SECOND);
         assert!(!breaker.is_open(now + 7 * SECOND), "earlier failures are forgotten");
@@ -162,8 +178,8 @@ mod tests {
         let (breaker, now) = (breaker(), Instant::now());
         fail(&breaker, now);
         fail(&breaker, now);
-        breaker.admit(now + 6 * SECOND).expect("half open").failed(now + 6 * SECOND);
-        assert_eq!(breaker.admit(now + 7 * SECOND).expect_err("open"), 4 * SECOND);
+        admit(&breaker, now + 6 * SECOND).expect("half open").failed(now + 6 * SECOND);
+        assert_eq!(admit(&breaker, now + 7 * SECOND).expect_err("open"), 4 * SECOND);
     }
 
     #[test]
@@ -171,18 +187,34 @@ mod tests {
         let (breaker, now) = (breaker(), Instant::now().checked_sub(10 * SECOND).unwrap());
         fail(&breaker, now);
         fail(&breaker, now);
-        drop(breaker.admit(now + 6 * SECOND).expect("half open"));
-        breaker.admit(Instant::now()).expect("the next probes").succeeded();
+        drop(admit(&breaker, now + 6 * SECOND).expect("half open"));
+        admit(&breaker, Instant::now()).expect("the next probes").succeeded();
         assert!(!breaker.is_open(Instant::now()));
     }
 
     #[test]
     fn what_was_under_way_when_it_opened_counts_no_more() {
         let (breaker, now) = (breaker(), Instant::now());
-        let late = breaker.admit(now).expect("closed");
+        let late = admit(&breaker, now).expect("closed");
         fail(&breaker, now);
         fail(&breaker, now);
         late.failed(now + 4 * SECOND);
-        assert_eq!(breaker.admit(now + 4 * SECOND).expect_err("open"), SECOND);
+        assert_eq!(admit(&breaker, now + 4 * SECOND).expect_err("open"), SECOND);
+    }
+
+    #[test]
+    fn what_is_given_up_at_its_deadline_has_failed() {
+        let (breaker, now) = (breaker(), Instant::now());
+        for _ in 0..2 {
+            drop(breaker.admit(now, now + 60 * SECOND));
+        }
+        assert!(!breaker.is_open(Instant::now()), "who left before says nothing");
+        for _ in 0..2 {
+            drop(breaker.admit(now, now));
+        }
+        assert!(breaker.is_open(Instant::now()));
+        let later = now + 6 * SECOND;
+        drop(breaker.admit(later, now).expect("half open"));
+        assert!(breaker.is_open(Instant::now()), "the probe has failed");
     }
 }

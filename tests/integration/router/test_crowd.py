@@ -117,6 +117,41 @@ async def test_requests_that_look_alike_are_one(running: RouterProcess) -> None:
         assert {number: value for _, number, value in found} == dict(zip(order, data, strict=True)), "each gets its row"
 
 
+async def test_clients_of_one_batch_have_their_credentials_in_common(running: RouterProcess) -> None:
+    output = {"name": "y", "datatype": "INT64", "shape": [2], "data": [1, 2]}
+    async with backend({"json": {"outputs": [output]}}) as server:
+        port = free_port()
+        asked = {"url": server.url, "protocol": "OpenInference", "forward": ["authorization"]}
+        nodes = [
+            {"name": "b", "batch": {"node": "a", "maxSize": 2, "maxWaitMillis": 5000}},
+            {"name": "a", "target": asked},
+        ]
+        await running.serve([graph(nodes, port=port, protocol="OpenInference")])
+        tensor = {"name": "x", "datatype": "INT64", "shape": [1], "data": [1]}
+        url = f"http://127.0.0.1:{port}/v2/models/g/infer"
+
+        async def one(user: str) -> int:
+            async with running.session.post(url, json={"inputs": [tensor]}, headers={"authorization": user}) as answer:
+                return answer.status
+
+        assert await asyncio.gather(*(one(user) for user in ("alice", "bob") * 2)) == [200] * 4
+        assert sorted(seen.headers["authorization"] for seen in server.seen) == ["alice", "bob"]
+
+
+async def test_who_leaves_a_cache_takes_the_answer_from_nobody(running: RouterProcess) -> None:
+    async with backend({"after": 0.5, "json": 1}) as server:
+        port = free_port()
+        nodes = [{"name": "c", "cache": {"node": "a", "ttlMillis": 60000, "maxBytes": 10000}}, target(server.url)]
+        await running.serve([graph(nodes, port=port)])
+        url = f"http://127.0.0.1:{port}/"
+        hasty = asyncio.create_task(running.session.post(url, json={}, headers={"x-rondo-timeout-ms": "100"}))
+        async with server.news:
+            await asyncio.wait_for(server.news.wait_for(lambda: server.seen), PATIENCE)
+        assert await statuses(running.session, port, 3, {}) == {200: 3}
+        assert (await hasty).status == 504
+        assert len(server.seen) == 1
+
+
 async def test_a_batch_outlives_the_one_who_began_it(running: RouterProcess) -> None:
     output = {"name": "y", "datatype": "INT64", "shape": [1], "data": [7]}
     async with backend({"json": {"outputs": [output]}}) as server:
@@ -156,6 +191,29 @@ async def test_a_mirror_counts_what_agrees(running: RouterProcess) -> None:
         await eventually("two answers do not agree", compared)
         assert await running.metric("rondo_mirror_agreements_total", graph="mirrored", node="m") == 1
         assert len(one.seen) == len(other.seen) == 3
+
+
+async def test_a_shadow_of_a_request_for_events_is_compared_like_any_other(running: RouterProcess) -> None:
+    message = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}}]}
+    async with backend({"json": message}) as one, backend({"json": message}) as other:
+        port = free_port()
+        compare = "primary.body.choices[0].message.content == shadow.body.choices[0].message.content"
+        nodes = [
+            {"name": "m", "mirror": {"node": "a", "to": ["b"], "compare": compare}},
+            target(one.url, "OpenAI"),
+            {**target(other.url, "OpenAI"), "name": "b"},
+        ]
+        await running.serve([graph(nodes, port=port, name="events", protocol="OpenAI")])
+        body = {"messages": [], "stream": True}
+        async with running.session.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body) as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+
+        async def agreed() -> bool:
+            return await running.metric("rondo_mirror_agreements_total", graph="events") == 1
+
+        await eventually("the answers agree", agreed)
+        assert "stream" not in one.seen[0].json
+        assert "stream" not in other.seen[0].json
 
 
 async def test_shadows_are_bounded(running: RouterProcess) -> None:
@@ -211,8 +269,8 @@ async def test_what_is_turned_away_or_given_up_is_counted_of_the_node(running: R
         )
         assert await statuses(running.session, hung, 1) == {504: 1}
         assert await statuses(running.session, crowded, 3) == {200: 1, 429: 2}
-        assert await statuses(running.session, odd, 1, {"q": 1}) == {500: 1}
-    for name, outcome, count in (("hung", "given_up", 1), ("crowded", "overloaded", 2), ("odd", "mapping", 1)):
+        assert await statuses(running.session, odd, 1, {"q": 1}) == {400: 1}
+    for name, outcome, count in (("hung", "given_up", 1), ("crowded", "overloaded", 2), ("odd", "bad_request", 1)):
         assert await running.metric("rondo_node_attempts_total", graph=name, node="a", outcome=outcome) == count
 
 
