@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Asked, Call, Outcome, ask as ask_node};
 use crate::graph::{Node, NodeId};
-use crate::message::{AnswerBody, Failure, FailureKind, Question, Usage};
+use crate::message::{Answer, AnswerBody, Failure, FailureKind, Question, Usage};
 use crate::protocol::adapt;
 
 /// Whether a graph did what it could: a client's own mistake does not speak against it.
@@ -38,6 +38,15 @@ pub async fn ask(
     let bad = |kind, words: String| Failure::new(kind, &node.name, words);
     let body = adapt::question(outer, inner.protocol, operation, &question.body, &inner.name)
         .map_err(|words| bad(FailureKind::BadRequest, words))?;
+    let size = body.received().len();
+    if size > inner.limits.body {
+        let words = format!("graph {} takes {} bytes at most, and this has {size}", inner.name, inner.limits.body);
+        return Err(bad(FailureKind::BadRequest, words));
+    }
+    let Some(place) = inner.state.limit.try_enter() else {
+        let words = format!("graph {} works on {} requests already", inner.name, inner.limits.in_flight);
+        return Err(bad(FailureKind::Overloaded, words));
+    };
     let asked = Asked { body: body.clone(), ..call.asked.clone() };
     let deadline = call.deadline.min(Instant::now() + inner.timeout);
     let trail = call.trail.clone();
@@ -58,5 +67,8 @@ pub async fn ask(
             .map_err(|words| bad(FailureKind::BadAnswer, words))?;
         answer.body = AnswerBody::Full(made);
     }
-    Ok(answer)
+    Ok(match answer.body {
+        AnswerBody::Stream(stream) => Answer { body: AnswerBody::Stream(stream.holding(place)), ..answer },
+        AnswerBody::Full(_) => answer,
+    })
 }

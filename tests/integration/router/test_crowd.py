@@ -53,6 +53,15 @@ async def test_a_graph_refuses_what_is_too_much(running: RouterProcess) -> None:
         assert await statuses(running.session, port, 3) == {200: 3}, "all places are free again"
 
 
+async def test_a_graph_within_another_refuses_what_is_too_much(running: RouterProcess) -> None:
+    async with backend({"after": 1.0, "json": 1}) as server:
+        port = free_port()
+        inner = graph([target(server.url)], port=free_port(), name="inner", limits={"body": 100, "inFlight": 2})
+        await running.serve([graph([{"name": "g", "graph": "inner"}], port=port), inner])
+        assert await statuses(running.session, port, 5) == {200: 2, 429: 3}
+        assert await statuses(running.session, port, 2) == {200: 2}, "the places are free again"
+
+
 async def test_retries_have_a_budget(running: RouterProcess) -> None:
     async with backend({"status": 503}) as server:
         port = free_port()
