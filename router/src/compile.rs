@@ -12,6 +12,7 @@ use crate::graph::{
     Batch, Cache, Case, Choice, Graph, Kind, Mapping, Mirror, Names, Node, NodeId, Parallel, Secret, Served, Service,
     Source, Split, Target,
 };
+use crate::headers::{TRACEPARENT, TRACESTATE};
 use crate::metrics::Metrics;
 use crate::model::{Demand, Model};
 use crate::path::Path;
@@ -69,7 +70,8 @@ pub fn compile(
     let kept = States::of(before);
     let mut served = Served { revision: plan.revision.clone(), ..Served::default() };
     for (index, graph) in plan.graphs.iter().enumerate() {
-        let scope = Scope { plan, names: &names, own: &names[graph.name.as_str()], index };
+        let headers = header_names(&graph.headers).map_err(|message| fault(graph, message))?;
+        let scope = Scope { plan, names: &names, own: &names[graph.name.as_str()], headers: &headers, index };
         let (ready, nodes) = scope.graph(graph, &kept, metrics).map_err(|message| fault(graph, message))?;
         if let Some(port) = ready.port
             && served.by_port.insert(port, Service::Graph(index)).is_some()
@@ -190,6 +192,7 @@ struct Scope<'a> {
     plan: &'a Plan,
     names: &'a BTreeMap<&'a str, Names>,
     own: &'a Names,
+    headers: &'a [HeaderName],
     index: usize,
 }
 
@@ -216,7 +219,7 @@ impl Scope<'_> {
             entry: self.find(&plan.entry).map_err(|words| format!("entry: {words}"))?,
             timeout: Duration::from_millis(plan.timeout_millis),
             limits: plan.limits.clone(),
-            headers: header_names(&plan.headers)?,
+            headers: self.headers.to_vec(),
             recorded,
             state: kept.graph(plan, metrics),
             tally: plan.counted.as_deref().map(|epoch| kept.tally(&plan.name, epoch, metrics)),
@@ -250,7 +253,7 @@ impl Scope<'_> {
     fn kind(&self, graph: &GraphPlan, plan: &NodePlan) -> Result<Kind, String> {
         let mut kinds = Vec::new();
         if let Some(of) = &plan.target {
-            kinds.push(Kind::Target(target(of).map_err(at("target"))?));
+            kinds.push(Kind::Target(target(of, self.headers).map_err(at("target"))?));
         }
         if let Some(name) = &plan.graph {
             kinds.push(self.nested(name)?);
@@ -379,7 +382,11 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-fn target(plan: &TargetPlan) -> Result<Target, String> {
+/// Makes a target ready.
+///
+/// # Arguments
+/// * `common` - headers of the client that every target of the graph gets.
+fn target(plan: &TargetPlan, common: &[HeaderName]) -> Result<Target, String> {
     let address = Address::of(&plan.url, plan.ca.as_deref()).map_err(at("url"))?;
     if plan.transport == Transport::Grpc && plan.protocol != Protocol::OpenInference {
         return Err(format!("transport: there is no gRPC of {:?}, only of OpenInference", plan.protocol));
@@ -394,9 +401,20 @@ fn target(plan: &TargetPlan) -> Result<Target, String> {
         transport: plan.transport,
         model: plan.model.clone(),
         headers: plan.headers.iter().map(secret).collect::<Result<_, _>>()?,
-        forward: header_names(&plan.forward)?,
+        passed: passed(common, header_names(&plan.forward)?),
         uri: OnceLock::new(),
     })
+}
+
+/// The headers of a client that a target gets, each once wherever it is listed.
+fn passed(common: &[HeaderName], own: Vec<HeaderName>) -> Vec<HeaderName> {
+    let mut names = Vec::with_capacity(common.len() + own.len() + 2);
+    for name in common.iter().cloned().chain(own).chain([TRACEPARENT, TRACESTATE]) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn secret(plan: &HeaderPlan) -> Result<(HeaderName, Secret), String> {

@@ -121,7 +121,8 @@ pub struct Target {
     pub transport: Transport,
     pub model: Option<String>,
     pub headers: Vec<(HeaderName, Secret)>,
-    pub forward: Vec<HeaderName>,
+    /// Headers of the client that it gets, each once.
+    pub passed: Vec<HeaderName>,
     /// The path of all requests, if there is one, once it was asked.
     pub uri: OnceLock<Uri>,
 }

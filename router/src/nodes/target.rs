@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::call::{Call, Outcome, Wire};
 use crate::exchange::{Coming, Origin};
 use crate::graph::{Node, Secret, Target};
-use crate::headers::{self, ANSWERED, HOPS, TIMEOUT, TRACEPARENT, TRACESTATE};
+use crate::headers::{self, ANSWERED, HOPS, TIMEOUT};
 use crate::linger::Lingering;
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
 use crate::nodes::rpc;
@@ -157,7 +157,7 @@ pub(super) fn fill(
     into: &mut HeaderMap,
 ) -> Result<(), Failure> {
     let asked = &call.asked.headers;
-    for name in call.graph().headers.iter().chain(&target.forward).chain(&[TRACEPARENT, TRACESTATE]) {
+    for name in &target.passed {
         for value in asked.get_all(name) {
             into.append(name.clone(), value.clone());
         }
