@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -295,9 +295,17 @@ impl Answer {
     /// How long the target asks to be left alone, as far as that is believed.
     pub fn retry_after(&self) -> Option<Duration> {
         let text = self.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
-        let asked: Duration = text.trim().parse().ok().map(Duration::from_secs)?;
-        Some(asked.min(LONGEST_PAUSE))
+        Some(pause_of(text.trim(), SystemTime::now)?.min(LONGEST_PAUSE))
     }
+}
+
+/// The pause that a `Retry-After` asks for, by a number of seconds or by a date; none if the date is over.
+fn pause_of(text: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(now()).unwrap_or_default())
 }
 
 /// A body that is sent, as a whole or as it comes, with what has to be kept until its end.
@@ -587,11 +595,28 @@ mod tests {
             ("7", Some(Duration::from_secs(7))),
             ("9223372036854775807", Some(LONGEST_PAUSE)),
             ("18446744073709551616", None),
-            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("Wed, 21 Oct 1998 07:28:00 GMT", Some(Duration::ZERO)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(LONGEST_PAUSE)),
+            ("soon", None),
         ] {
             let mut answer = Answer::json(StatusCode::SERVICE_UNAVAILABLE, Value::Null);
             answer.headers.insert(RETRY_AFTER, HeaderValue::from_static(asked));
             assert_eq!(answer.retry_after(), pause, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_pause_may_end_at_a_date() {
+        let now = || httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
+        for (asked, seconds) in [
+            ("Wed, 21 Oct 2026 07:28:09 GMT", Some(9)),
+            ("Wednesday, 21-Oct-26 07:29:00 GMT", Some(60)),
+            ("Wed Oct 21 08:28:00 2026", Some(3600)),
+            ("Wed, 21 Oct 2026 07:27:59 GMT", Some(0)),
+            ("Wed, 21 Oct 2026 07:28:09", None),
+            ("-1", None),
+        ] {
+            assert_eq!(pause_of(asked, now), seconds.map(Duration::from_secs), "{asked}");
         }
     }
 }
