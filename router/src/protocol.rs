@@ -5,6 +5,7 @@ pub mod openai;
 pub mod tensor;
 
 use http::Method;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::message::{Body, Failure};
@@ -131,8 +132,28 @@ fn route_openai(graph: &str, method: &Method, path: &str) -> Route {
     Operation::of_openai(rest).map_or(Route::Nothing(HINT), |operation| asked(method, operation))
 }
 
+/// What a segment of a path has to have encoded (RFC 3986, 3.3).
+const IN_SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
 /// The path of a request to a target, if its plan names none.
 pub fn target_path(protocol: Protocol, base: &str, model: &str, operation: Operation) -> String {
+    let model = utf8_percent_encode(model, IN_SEGMENT);
     match protocol {
         Protocol::OpenInference => format!("{base}/v2/models/{model}/infer"),
         Protocol::KServeV1 => format!("{base}/v1/models/{model}:predict"),
@@ -232,5 +253,22 @@ mod tests {
         assert_eq!(path(Protocol::OpenAI, ""), "/v1/completions");
         assert_eq!(path(Protocol::OpenAI, "/openai/v1"), "/openai/v1/completions");
         assert_eq!(path(Protocol::Json, ""), "/");
+    }
+
+    #[test]
+    fn the_name_of_a_model_is_one_segment_of_a_path() {
+        for (name, segment) in [
+            ("m-1.0_x~", "m-1.0_x~"),
+            ("llama3:8b@q4", "llama3:8b@q4"),
+            ("a b", "a%20b"),
+            ("a#b?c", "a%23b%3Fc"),
+            ("org/m", "org%2Fm"),
+            ("100%", "100%25"),
+            ("\u{fc}", "%C3%BC"),
+        ] {
+            let path = target_path(Protocol::OpenInference, "/x", name, Operation::Infer);
+            assert_eq!(path, format!("/x/v2/models/{segment}/infer"));
+            assert!(http::uri::PathAndQuery::try_from(&path).is_ok_and(|parsed| parsed == *path), "{path}");
+        }
     }
 }
