@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
 use crate::grpc::convert;
@@ -320,6 +320,42 @@ enum Inner {
     Broken(Option<StreamError>),
 }
 
+/// A body, as far as it was worth waiting for.
+#[derive(Debug)]
+pub enum Taken {
+    /// All of it.
+    Whole(Bytes),
+    /// It goes on, and is passed on as it comes.
+    Coming(Stream),
+}
+
+/// Reads a body to its end, or until there is more of it than some bytes.
+///
+/// # Errors
+/// It broke before.
+pub async fn take<B>(mut body: B, most: usize) -> Result<Taken, B::Error>
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<StreamError>,
+{
+    let mut read = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame?.into_data() else { continue };
+        read = if read.is_empty() { piece } else { joined(read, &piece) };
+        if read.len() > most {
+            return Ok(Taken::Coming(Stream::after(Frame::data(read), body)));
+        }
+    }
+    Ok(Taken::Whole(read))
+}
+
+/// What was read and the next piece of it; the buffer grows by doubling, so many small pieces take no more than one large.
+fn joined(read: Bytes, piece: &[u8]) -> Bytes {
+    let mut buffer = BytesMut::from(read);
+    buffer.extend_from_slice(piece);
+    buffer.freeze()
+}
+
 /// Why a stream broke.
 pub type StreamError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -330,7 +366,6 @@ impl Stream {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<StreamError>,
     {
-        use http_body_util::BodyExt;
         Self { inner: Inner::Coming(Box::pin(body.map_err(Into::into))), held: None }
     }
 
@@ -578,6 +613,35 @@ mod tests {
         let small = Body::new(Bytes::from_static(b"[1,"));
         assert!(small.json().is_err());
         assert_eq!(small.no_room(), None);
+    }
+
+    /// Pieces, and whether the body breaks after them.
+    fn body(pieces: &'static [&'static str], breaks: bool) -> impl HttpBody<Data = Bytes, Error = StreamError> + Unpin {
+        let frames = pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        let end = breaks.then(|| Err("it broke".into()));
+        http_body_util::StreamBody::new(futures_util::stream::iter(frames.chain(end)))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_as_a_whole_if_it_is_small_and_else_as_it_comes() {
+        let cases: [(&[&str], _, _); 6] = [
+            (&[], 5, true),
+            (&["abcde"], 5, true),
+            (&["", "ab", "", "cd", "e"], 5, true),
+            (&["ab", "cde", "f", "gh"], 5, false),
+            (&["abcdef"], 5, false),
+            (&["a", "b"], 0, false),
+        ];
+        for (pieces, most, whole) in cases {
+            let (bytes, was_whole) = match take(body(pieces, false), most).await.expect("taken") {
+                Taken::Whole(bytes) => (bytes, true),
+                Taken::Coming(stream) => (stream.collect().await.expect("all of it").to_bytes(), false),
+            };
+            assert_eq!((bytes.as_ref(), was_whole), (pieces.concat().as_bytes(), whole), "{pieces:?}");
+        }
+        assert!(take(body(&["a"], true), 1).await.is_err(), "what breaks before can be asked again");
+        let Ok(Taken::Coming(stream)) = take(body(&["a", "b"], true), 1).await else { panic!("it was small") };
+        assert!(stream.collect().await.is_err());
     }
 
     #[test]

@@ -9,7 +9,6 @@ use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER};
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::call::Tools;
 use crate::exchange::{Coming, Origin};
 use crate::headers::is_of_connection;
-use crate::message::Stream;
+use crate::message::{Stream, Taken, take};
 use crate::metrics::{Metrics, OfGraph, OfRevision, OfRevisionOnly};
 use crate::nodes::target::with_causes;
 use crate::plan::{HoldPlan, ModelPlan, RevisionPlan};
@@ -145,20 +144,30 @@ async fn forward(
     clean(&mut parts.headers);
     parts.version = Version::HTTP_11; // Models are asked by it, whatever the client speaks.
     let response = match &model.hold {
-        Some(hold) if body.size_hint().upper().is_some_and(|size| size <= HELD_BYTES as u64) => {
-            let collected = Limited::new(body, HELD_BYTES).collect().await;
-            let bytes = collected.map_err(|error| told(StatusCode::BAD_REQUEST, &error.to_string()))?.to_bytes();
-            held(model, hold, origin, &parts, &uri, bytes).await?
+        // Whether one of unknown size can be held is known when it has come.
+        Some(hold) if body.size_hint().lower() <= HELD_BYTES as u64 => {
+            match take(body, HELD_BYTES).await.map_err(|error| told(StatusCode::BAD_REQUEST, &error.to_string()))? {
+                Taken::Whole(bytes) => held(model, hold, origin, &parts, &uri, bytes).await?,
+                Taken::Coming(stream) => passed(origin, parts, uri, stream).await?,
+            }
         }
-        _ => {
-            let mut request = Request::from_parts(parts, Stream::new(body));
-            *request.uri_mut() = uri;
-            origin.send(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))?
-        }
+        _ => passed(origin, parts, uri, Stream::new(body)).await?,
     };
     let (mut parts, body) = response.into_parts();
     clean(&mut parts.headers);
     Ok(Response::from_parts(parts, Stream::new(body)))
+}
+
+/// Sends a request as it comes.
+async fn passed(
+    origin: &Arc<Origin>,
+    parts: http::request::Parts,
+    uri: Uri,
+    body: Stream,
+) -> Result<Response<Coming>, Response<Stream>> {
+    let mut request = Request::from_parts(parts, body);
+    *request.uri_mut() = uri;
+    origin.send(request).await.map_err(|error| told(StatusCode::BAD_GATEWAY, &with_causes(&error)))
 }
 
 /// Sends a request, again and again while nobody listens, until its time is over.

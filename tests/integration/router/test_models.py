@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from tests.integration.router.backends import Backend, backend
 from tests.integration.router.process import PATIENCE, RouterProcess
@@ -75,6 +78,47 @@ async def test_a_request_waits_for_a_first_pod_and_is_then_answered(running: Rou
             assert await answer.json() == "awake"
     assert sorted(seen.json["n"] for seen in woken.seen) == [0, 1], "each was sent once"
     assert await running.metric("rondo_model_requests_held", graph="m") == 0
+
+
+async def test_a_request_of_unknown_length_waits_too(running: RouterProcess) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for piece in (b'{"n":', b" 1}"):
+            yield piece
+
+    port, sleeping = free_port(), free_port()
+    await serve(running, model(port, ("r", f"http://127.0.0.1:{sleeping}", 1), hold={"max": 2, "timeoutMillis": 8000}))
+    asking = asyncio.create_task(running.session.post(f"http://127.0.0.1:{port}/", data=body()))
+    await waiting(running, 1)
+    woken = Backend({"json": "awake"})
+    server = await asyncio.start_server(woken.handle, "127.0.0.1", sleeping)
+    async with server:
+        answer = await asyncio.wait_for(asking, PATIENCE)
+        assert await answer.json() == "awake"
+    assert [seen.body for seen in woken.seen] == [b'{"n": 1}']
+
+
+async def test_a_request_that_is_too_large_to_wait_is_passed_on_as_it_comes(running: RouterProcess) -> None:
+    begun, pieces = asyncio.Event(), [b"a" * (4 << 20), b"b", b"c" * 1000]
+
+    async def body() -> AsyncIterator[bytes]:
+        yield pieces[0]
+        yield pieces[1]
+        await begun.wait()
+        yield pieces[2]
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        read = bytearray()
+        async for piece in request.content.iter_any():
+            begun.set()
+            read += piece
+        return web.json_response(bytes(read) == b"".join(pieces))
+
+    async with RawTestServer(answer) as server:
+        port = free_port()
+        url = str(server.make_url(""))
+        await serve(running, model(port, ("r", url, 1), hold={"max": 2, "timeoutMillis": 8000}))
+        async with running.session.post(f"http://127.0.0.1:{port}/", data=body()) as answered:
+            assert await answered.json() is True
 
 
 async def waiting(running: RouterProcess, count: int) -> None:
