@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
 use http::uri::{InvalidUri, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Collected, Limited};
 use serde_json::Value;
@@ -16,14 +16,14 @@ use crate::exchange::{Coming, Origin};
 use crate::graph::{Node, Secret, Target};
 use crate::headers::{self, ANSWERED, HOPS, TIMEOUT};
 use crate::linger::Lingering;
-use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
+use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Taken, Usage, take};
 use crate::nodes::rpc;
 use crate::plan::{Protocol, Transport};
 use crate::protocol::{Operation, adapt, target_path};
 
 /// An answer of at most so many bytes is read as a whole even if it could be passed on as it comes: what breaks half way
 /// can be asked again then.
-const WHOLE: u64 = 256 << 10;
+const WHOLE: usize = 256 << 10;
 
 /// Asks a server.
 ///
@@ -41,39 +41,38 @@ pub async fn ask(call: &Arc<Call>, node: &Node, target: &Target, question: Quest
     let (head, given) = Lingering::new(exchange(origin, request, name, stream, limit)).await?;
     let (status, headers) = (head.status, answered(call, &head.headers));
     let body = match given {
-        Given::Coming(stream) => AnswerBody::Stream(stream),
-        Given::Whole(bytes) if status.is_success() => {
+        Taken::Coming(stream) => AnswerBody::Stream(stream),
+        Taken::Whole(bytes) if status.is_success() => {
             AnswerBody::Full(adapted(call, node, target, &question, Body::new(bytes))?)
         }
-        Given::Whole(bytes) => AnswerBody::Full(Body::new(bytes)),
+        Taken::Whole(bytes) => AnswerBody::Full(Body::new(bytes)),
     };
     Ok(Answer { status, headers, body })
 }
 
-/// The body of what a server answers.
-enum Given {
-    Whole(Bytes),
-    /// Begun, and passed on as it comes.
-    Coming(Stream),
-}
-
 /// Sends a request and takes its answer: the head, and the body as a whole unless it is better passed on and may be.
+///
+/// # Arguments
+/// * `limit` - bytes of an answer that is kept.
 async fn exchange(
     origin: Arc<Origin>,
     request: Request<Stream>,
     name: Arc<str>,
     stream: bool,
     limit: usize,
-) -> Result<(Parts, Given), Failure> {
+) -> Result<(Parts, Taken), Failure> {
     let response = origin.send(request).await.map_err(|error| refused(&name, error.is_connect(), &error))?;
-    let passed = stream && is_stream(&response);
     let (head, body) = response.into_parts();
-    let given = if passed {
-        Given::Coming(begin(&name, body).await?)
+    if !stream {
+        return Ok((head, Taken::Whole(collect(&name, body, limit).await?.to_bytes())));
+    }
+    let whole = WHOLE.min(limit);
+    let taken = if is_stream(&head, body.size_hint().exact(), whole as u64) {
+        Taken::Coming(begin(&name, body).await?)
     } else {
-        Given::Whole(collect(&name, body, limit).await?.to_bytes())
+        take(body, whole).await.map_err(|error| broken(&name, &error))?
     };
-    Ok((head, given))
+    Ok((head, taken))
 }
 
 /// Puts an answer into what the graph speaks.
@@ -215,24 +214,49 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     words
 }
 
-/// Whether an answer is better passed on than read: events, or more than is worth keeping.
-fn is_stream(response: &Response<Coming>) -> bool {
-    let events = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
-        let kind = value.as_bytes();
-        kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/x-ndjson")
-    });
-    let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    events || length.is_some_and(|length| length > WHOLE)
+/// Whether an answer is better passed on from its first byte on: events, more than is worth keeping, and whatever has no
+/// length since it is still being made. JSON is an exception, since it is of no use before its end, and so are errors, since
+/// another is asked after them.
+fn is_stream(head: &Parts, length: Option<u64>, whole: u64) -> bool {
+    let kind = head.headers.get(CONTENT_TYPE).map_or(Kind::Json, |value| Kind::of(value.as_bytes()));
+    match (kind, length) {
+        (Kind::Events, _) => true,
+        (_, Some(length)) => length > whole,
+        (Kind::Other, None) => head.status.is_success(),
+        (Kind::Json, None) => false,
+    }
+}
+
+/// What an answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Events,
+    Json,
+    Other,
+}
+
+impl Kind {
+    /// The kind of a media type, in which capital letters are as good as small ones.
+    fn of(media_type: &[u8]) -> Self {
+        let end = memchr::memchr(b';', media_type).unwrap_or(media_type.len());
+        let name = media_type[..end].trim_ascii();
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let ends = name.len().checked_sub("+json".len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(b"+json"));
+        if is("application/json") || ends {
+            Self::Json
+        } else if is("text/event-stream") || is("application/x-ndjson") {
+            Self::Events
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// Waits for the first bytes of a stream: until then another node can still answer.
 async fn begin(node: &Arc<str>, mut body: Coming) -> Result<Stream, Failure> {
-    let reset = |error: hyper::Error| {
-        Failure::new(FailureKind::Reset, node, format!("its stream broke: {}", with_causes(&error)))
-    };
     match body.frame().await {
         None => Ok(Stream::default()),
-        Some(first) => Ok(Stream::after(first.map_err(reset)?, body)),
+        Some(first) => Ok(Stream::after(first.map_err(|error| broken(node, &error))?, body)),
     }
 }
 
@@ -247,6 +271,56 @@ where
             let words = format!("its answer has more than the {limit} bytes that limits.body allows");
             return Failure::new(FailureKind::TooLarge, node, words);
         }
-        Failure::new(FailureKind::Reset, node, format!("its answer broke off: {}", with_causes(error.as_ref())))
+        broken(node, error.as_ref())
     })
+}
+
+fn broken(node: &Arc<str>, error: &dyn std::error::Error) -> Failure {
+    Failure::new(FailureKind::Reset, node, format!("its answer broke off: {}", with_causes(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_is_made_of_is_known_by_its_media_type() {
+        for (media_type, kind) in [
+            ("application/json", Kind::Json),
+            ("Application/JSON; charset=utf-8", Kind::Json),
+            ("application/problem+Json", Kind::Json),
+            ("text/event-stream", Kind::Events),
+            ("Text/Event-Stream ;charset=utf-8", Kind::Events),
+            ("application/x-ndjson", Kind::Events),
+            ("audio/mpeg", Kind::Other),
+            ("application/jsonlines", Kind::Other),
+            ("json", Kind::Other),
+            ("", Kind::Other),
+        ] {
+            assert_eq!(Kind::of(media_type.as_bytes()), kind, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn what_is_large_or_still_being_made_is_passed_on() {
+        for (status, media_type, length, passed) in [
+            (200, "application/json", Some(100), false),
+            (200, "application/json", Some(101), true),
+            (200, "application/json", None, false),
+            (200, "", None, false),
+            (200, "audio/mpeg", Some(100), false),
+            (200, "audio/mpeg", None, true),
+            (500, "text/html", None, false),
+            (500, "text/html", Some(101), true),
+            (200, "text/event-stream", Some(1), true),
+            (200, "text/event-stream", None, true),
+        ] {
+            let mut response = http::Response::builder().status(status);
+            if !media_type.is_empty() {
+                response = response.header(CONTENT_TYPE, media_type);
+            }
+            let (head, ()) = response.body(()).expect("a head").into_parts();
+            assert_eq!(is_stream(&head, length, 100), passed, "{status} {media_type} {length:?}");
+        }
+    }
 }

@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import BaseTestServer, RawTestServer
 
 from tests.integration.router.backends import Backend, backend
 from tests.integration.router.process import PATIENCE, RouterProcess, eventually, graph
@@ -117,6 +119,74 @@ async def test_after_the_first_byte_nobody_else_is_asked(running: RouterProcess)
             with pytest.raises(aiohttp.ClientPayloadError):
                 await lines(answer)
         assert good.seen == []
+
+
+@pytest.mark.parametrize("media_type", ["audio/mpeg", "Text/Event-Stream; charset=utf-8"])
+async def test_what_is_still_being_made_comes_as_it_is_made(running: RouterProcess, media_type: str) -> None:
+    heard = asyncio.Event()
+
+    async def speak(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": media_type})
+        await response.prepare(request)
+        await response.write(b"one ")
+        await heard.wait()
+        await response.write(b"two")
+        return response
+
+    async with RawTestServer(speak) as server, passing(running, server) as answer:
+        assert answer.headers["content-type"] == media_type
+        assert await answer.content.readexactly(4) == b"one "
+        heard.set()
+        assert await answer.content.read() == b"two"
+
+
+async def test_json_of_any_length_is_passed_on_if_nobody_reads_it(running: RouterProcess) -> None:
+    text = b"[" + b"0," * (3 << 20) + b"0]"
+
+    async def tell(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        await response.prepare(request)
+        await response.write(text)
+        return response
+
+    async with RawTestServer(tell) as server, passing(running, server) as answer:
+        assert answer.status == 200
+        assert await answer.read() == text
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "audio/mpeg"])
+async def test_what_breaks_before_it_is_passed_on_is_asked_again(running: RouterProcess, media_type: str) -> None:
+    turns = iter(["breaks", "answers"])
+
+    async def tell(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": media_type})
+        await response.prepare(request)
+        breaks = next(turns) == "breaks"
+        if media_type == "application/json" or not breaks:
+            await response.write(b"[1")
+        if breaks:
+            assert request.transport is not None
+            request.transport.close()
+        else:
+            await response.write(b"]")
+        return response
+
+    retry = {"limit": 1, "failures": ["Reset"], "backoffMillis": 1}
+    async with RawTestServer(tell) as server, passing(running, server, retry=retry) as answer:
+        assert await answer.read() == b"[1]"
+    assert next(turns, None) is None, "it was asked twice"
+
+
+@contextlib.asynccontextmanager
+async def passing(
+    running: RouterProcess, server: BaseTestServer, **fields: Json
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Ask a graph that passes the answers of a server on."""
+    port = free_port()
+    nodes = [{"name": "a", "target": {"url": str(server.make_url("")), "protocol": "JSON"}, **fields}]
+    await running.serve([graph(nodes, port=port)])
+    async with running.session.post(f"http://127.0.0.1:{port}/", json={}) as answer:
+        yield answer
 
 
 async def test_the_deadline_ends_a_stream(running: RouterProcess) -> None:
