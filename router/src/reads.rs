@@ -51,9 +51,11 @@ impl Reads {
     fn add(&mut self, served: &Served, id: NodeId) {
         let node = served.node(id);
         if let Kind::Target(target) = &node.kind {
-            let of_graph = served.graphs[node.graph].headers.iter();
-            self.add_headers(of_graph.filter(|name| !OF_TRACES.contains(&name.as_str())).cloned());
-            add(&mut self.forwarded, target.forward.iter().cloned());
+            let telling = target.passed.iter().filter(|name| !OF_TRACES.contains(&name.as_str())).cloned();
+            let common = &served.graphs[node.graph].headers;
+            let (of_graph, forwarded): (Vec<_>, Vec<_>) = telling.partition(|name| common.contains(name));
+            self.add_headers(of_graph.into_iter());
+            add(&mut self.forwarded, forwarded.into_iter());
         }
         for expression in expressions_of(&node.kind) {
             self.add_expression(expression);
