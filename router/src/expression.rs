@@ -268,12 +268,22 @@ fn to_json(value: &cel::Value) -> Result<Value, ExpressionError> {
         cel::Value::Float(value) => number(*value)?,
         cel::Value::String(value) => Value::String(value.to_string()),
         cel::Value::List(items) => Value::Array(items.iter().map(to_json).collect::<Result<_, _>>()?),
-        cel::Value::Map(members) => {
-            let pairs = members.map.iter().map(|(name, member)| Ok((name.to_string(), to_json(member)?)));
-            Value::Object(pairs.collect::<Result<_, ExpressionError>>()?)
-        }
+        cel::Value::Map(members) => object(members)?,
         other => return Err(ExpressionError(format!("its value is {}, which is not JSON", shown(other)))),
     })
+}
+
+/// Gives a map as JSON. Its members are sorted: the engine has them in another order each time, and keys of caches are texts.
+fn object(members: &Map) -> Result<Value, ExpressionError> {
+    let mut sorted = BTreeMap::new();
+    for (name, member) in members.map.iter() {
+        let name = name.to_string();
+        if sorted.contains_key(&name) {
+            return Err(ExpressionError(format!("its value has two members {}", quoted(&name))));
+        }
+        sorted.insert(name, to_json(member)?);
+    }
+    Ok(Value::Object(sorted.into_iter().collect()))
 }
 
 /// Gives a double as JSON.

@@ -39,3 +39,14 @@ fn every_expression_means_the_same_as_to_the_operator() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn members_of_a_value_come_in_one_order() {
+    let body = serde_json::json!({"m": {"d": 1, "b": {"z": [{"y": 1, "x": 2}], "a": 2}, "c": 3, "a": 4}});
+    for _ in 0..20 {
+        let given = evaluate("{'of': request.body.m, 'by': request.body.m.a}", &body).map(|value| value.to_string());
+        assert_eq!(given.as_deref(), Ok(r#"{"by":4,"of":{"a":4,"b":{"a":2,"z":[{"x":2,"y":1}]},"c":3,"d":1}}"#));
+        let twice = evaluate("{1: 'a', '1': 'b'}", &body);
+        assert_eq!(twice, Err(ExpressionError("its value has two members \"1\"".to_owned())));
+    }
+}
