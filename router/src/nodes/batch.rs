@@ -57,12 +57,12 @@ pub async fn ask(call: &Arc<Call>, node: &Node, batch: &Batch, question: Questio
     receiver.await.unwrap_or_else(|_| Err(Failure::new(FailureKind::Reset, &node.name, "its batch was given up")))
 }
 
-/// What requests of one batch have in common: names, types and shapes of a row, and everything that is no input.
+/// What requests of one batch have in common: all of the inputs but their rows, and everything that is no input.
 fn likeness(asked: &Value, inputs: &[Tensor]) -> String {
     let mut common = asked.as_object().cloned().unwrap_or_default();
     common.shift_remove("id");
     let rows: Vec<Value> =
-        inputs.iter().map(|of| serde_json::json!([of.name, of.datatype, of.shape.get(1..)])).collect();
+        inputs.iter().map(|of| serde_json::json!([of.name, of.datatype, of.shape.get(1..), of.parameters])).collect();
     common.insert("inputs".to_owned(), Value::Array(rows));
     Value::Object(common).to_string()
 }
@@ -202,7 +202,7 @@ fn divide(body: &Body, sizes: &[usize]) -> Result<Vec<Map<String, Value>>, Strin
     let outputs = tensors(answer, "outputs")?;
     let total: usize = sizes.iter().sum();
     let mut parts = vec![Vec::new(); sizes.len()];
-    for output in outputs {
+    for mut output in outputs {
         if output.shape.first() != Some(&total) {
             return Err(format!(
                 "output {} has the shape {} for {total} rows",
@@ -211,11 +211,11 @@ fn divide(body: &Body, sizes: &[usize]) -> Result<Vec<Map<String, Value>>, Strin
             ));
         }
         let width = output.data.len() / total.max(1);
-        let mut data = output.data.into_iter();
+        let mut data = std::mem::take(&mut output.data).into_iter();
         for (part, &size) in parts.iter_mut().zip(sizes) {
-            let shape = std::iter::once(size).chain(output.shape.iter().skip(1).copied()).collect();
-            let rows = data.by_ref().take(size * width).collect();
-            let tensor = Tensor { name: output.name.clone(), datatype: output.datatype.clone(), shape, data: rows };
+            let mut tensor = output.clone();
+            tensor.shape[0] = size;
+            tensor.data = data.by_ref().take(size * width).collect();
             part.push(tensor.write());
         }
     }
@@ -256,6 +256,24 @@ mod tests {
         assert_eq!((first["id"].clone(), first["outputs"][0]["data"].clone()), (json!("1"), json!([10])));
         let second = part(second.try_recv().expect("told"));
         assert_eq!((second["id"].clone(), second["outputs"][0]["data"].clone()), (json!("2"), json!([20, 30])));
+    }
+
+    #[test]
+    fn parameters_of_tensors_come_through_and_only_equal_ones_come_together() {
+        let of = |name: &str, parameters: Value| json!([{"name": name, "datatype": "BYTES", "shape": [1], "parameters": parameters, "data": ["a"]}]);
+        let member = |parameters: Value| {
+            let asked = json!({"inputs": of("x", parameters)});
+            let inputs = tensors(&asked, "inputs").expect("tensors");
+            Member { inputs, asked: Arc::new(asked), answer: oneshot::channel().0 }
+        };
+        let (one, same, other) =
+            (member(json!({"p": 1})), member(json!({"p": 1})), member(json!({"content_type": "str"})));
+        assert_eq!(likeness(&one.asked, &one.inputs), likeness(&same.asked, &same.inputs));
+        assert_ne!(likeness(&one.asked, &one.inputs), likeness(&other.asked, &other.inputs));
+        assert_eq!(gathered(&[one, same]).pointer("/inputs/0/parameters"), Some(&json!({"p": 1})));
+        let answer = Answer::json(http::StatusCode::OK, json!({"outputs": of("y", json!({"content_type": "str"}))}));
+        let parts = divide(answer.kept().expect("kept"), &[1]).expect("divided");
+        assert_eq!(parts[0]["outputs"], of("y", json!({"content_type": "str"})));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Tensor {
     pub name: String,
     pub datatype: String,
     pub shape: Vec<usize>,
+    /// What else is said of it, such as its `content_type`.
+    pub parameters: Option<Value>,
     pub data: Vec<Value>,
 }
 
@@ -56,12 +58,20 @@ impl Tensor {
         if count_of(&shape) != Some(data.len()) {
             return Err(wrong(&format!("{} values and the shape {}", data.len(), cut(format!("{shape:?}")))));
         }
-        Ok(Self { name, datatype, shape, data })
+        Ok(Self { name, datatype, shape, parameters: value.get("parameters").cloned(), data })
     }
 
     /// Writes it as v2 does.
     pub fn write(self) -> Value {
-        json!({"name": self.name, "datatype": self.datatype, "shape": self.shape, "data": self.data})
+        let mut made = Map::new();
+        made.insert("name".to_owned(), self.name.into());
+        made.insert("datatype".to_owned(), self.datatype.into());
+        made.insert("shape".to_owned(), self.shape.into());
+        if let Some(parameters) = self.parameters {
+            made.insert("parameters".to_owned(), parameters);
+        }
+        made.insert("data".to_owned(), Value::Array(self.data));
+        Value::Object(made)
     }
 
     /// The number of rows: the first dimension.
@@ -104,7 +114,7 @@ impl Tensor {
         }
         let all = || format!("the values of {} are not all of one type", quoted(name));
         let datatype = datatype_of(&data).ok_or_else(all)?;
-        Ok(Self { name: name.to_owned(), datatype: datatype.to_owned(), shape, data })
+        Ok(Self { name: name.to_owned(), datatype: datatype.to_owned(), shape, parameters: None, data })
     }
 }
 
@@ -330,6 +340,8 @@ mod tests {
         assert_eq!(Tensor::read(&flat), Tensor::read(&nested));
         let wrong = json!({"name": "x", "datatype": "FP32", "shape": [3], "data": [1, 2]});
         assert_eq!(Tensor::read(&wrong), Err("tensor \"x\" has 2 values and the shape [3]".to_owned()));
+        let told = json!({"name": "x", "datatype": "BYTES", "shape": [1], "parameters": {"content_type": "str"}, "data": ["a"]});
+        assert_eq!(Tensor::read(&told).map(Tensor::write), Ok(told));
     }
 
     #[test]

@@ -100,7 +100,7 @@ async def test_the_cache_is_bounded(running: RouterProcess) -> None:
 async def test_requests_that_look_alike_are_one(running: RouterProcess) -> None:
     rows = 8
     data = list(range(100, 100 + rows))
-    output = {"name": "y", "datatype": "INT64", "shape": [rows], "data": data}
+    output = {"name": "y", "datatype": "INT64", "shape": [rows], "parameters": {"unit": "m"}, "data": data}
     async with backend({"json": {"model_name": "m", "outputs": [output]}}) as server:
         port = free_port()
         nodes = [
@@ -110,16 +110,19 @@ async def test_requests_that_look_alike_are_one(running: RouterProcess) -> None:
         await running.serve([graph(nodes, port=port, protocol="OpenInference")])
 
         async def one(number: int) -> tuple[str, int, int]:
-            tensor = {"name": "x", "datatype": "INT64", "shape": [1], "data": [number]}
+            told = {"content_type": "np"}
+            tensor = {"name": "x", "datatype": "INT64", "shape": [1], "parameters": told, "data": [number]}
             body = {"id": str(number), "inputs": [tensor]}
             async with running.session.post(f"http://127.0.0.1:{port}/v2/models/g/infer", json=body) as answer:
                 given = await answer.json()
+                assert given["outputs"][0]["parameters"] == {"unit": "m"}
                 return given["id"], number, given["outputs"][0]["data"][0]
 
         begun = time.monotonic()
         found = await asyncio.gather(*(one(number) for number in range(rows)))
         assert time.monotonic() - begun < 2, "a full batch does not wait"
         (seen,) = server.seen
+        assert seen.json["inputs"][0]["parameters"] == {"content_type": "np"}
         order = seen.json["inputs"][0]["data"]
         assert sorted(order) == list(range(rows))
         assert all(given == str(number) for given, number, _ in found)
