@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Operation;
+use super::tensor::{Tensor, UNNAMED_OUTPUT, tensors};
 
 /// Names of the tensors that stand for texts; those of Triton's vLLM backend.
 pub const TEXT_INPUT: &str = "text_input";
@@ -37,11 +38,11 @@ pub fn question_to_v2(operation: Operation, question: &Value) -> Result<Value, S
 /// # Errors
 /// It has no texts, or no embeddings.
 pub fn answer_from_v2(operation: Operation, answer: &Value, model: &str) -> Result<Value, String> {
-    let outputs = super::tensor::tensors(answer, "outputs")?;
+    let outputs = tensors(answer, "outputs")?;
     if operation == Operation::Embeddings {
         let vectors = outputs
             .into_iter()
-            .find(|tensor| tensor.shape.len() == 2)
+            .find(|tensor| tensor.shape.len() == 2 && tensor.datatype != "BYTES")
             .ok_or("no output has the shape of embeddings")?;
         let width = vectors.shape[1].max(1);
         let rows = vectors.data.chunks(width).enumerate();
@@ -68,7 +69,7 @@ pub fn answer_from_v2(operation: Operation, answer: &Value, model: &str) -> Resu
 /// # Errors
 /// There is no text input.
 pub fn question_from_v2(operation: Operation, question: &Value, model: &str) -> Result<Value, String> {
-    let inputs = super::tensor::tensors(question, "inputs")?;
+    let inputs = tensors(question, "inputs")?;
     let texts = inputs.into_iter().find(|tensor| tensor.datatype == "BYTES").ok_or("no input is text")?;
     let mut made = question.get("parameters").and_then(Value::as_object).cloned().unwrap_or_default();
     made.insert("model".to_owned(), model.into());
@@ -89,14 +90,8 @@ pub fn question_from_v2(operation: Operation, question: &Value, model: &str) -> 
 /// It has neither choices nor embeddings.
 pub fn answer_to_v2(answer: &Value, model: &str, question: &Value) -> Result<Value, String> {
     let output = if let Some(data) = answer.get("data").and_then(Value::as_array) {
-        let rows: Option<Vec<&Value>> = data.iter().map(|each| each.get("embedding")).collect();
-        let rows = rows.ok_or("an embedding is missing")?;
-        let width = rows.first().and_then(|row| row.as_array()).map_or(0, Vec::len);
-        let mut flat = Vec::new();
-        for row in &rows {
-            super::tensor::flatten(row, &mut flat);
-        }
-        json!({"name": super::tensor::UNNAMED_OUTPUT, "datatype": "FP32", "shape": [rows.len(), width], "data": flat})
+        let rows: Option<Vec<Value>> = data.iter().map(|each| each.get("embedding").cloned()).collect();
+        embeddings(&rows.ok_or("an embedding is missing")?)?
     } else {
         let texts = texts_of_choices(answer)?;
         json!({"name": TEXT_OUTPUT, "datatype": "BYTES", "shape": [texts.len()], "data": texts})
@@ -108,6 +103,14 @@ pub fn answer_to_v2(answer: &Value, model: &str, question: &Value) -> Result<Val
     }
     made.insert("outputs".to_owned(), json!([output]));
     Ok(Value::Object(made))
+}
+
+fn embeddings(rows: &[Value]) -> Result<Value, String> {
+    let made = Tensor::of_rows(UNNAMED_OUTPUT, rows)?;
+    if made.shape.len() != 2 || !made.data.iter().all(Value::is_number) {
+        return Err("an embedding is no list of numbers".to_owned());
+    }
+    Ok(Tensor { datatype: "FP32".to_owned(), ..made }.write())
 }
 
 /// Makes the next question of a sequence: the text that was answered is what the user says next.
@@ -205,6 +208,18 @@ mod tests {
         let back = answer_to_v2(&list, "m", &json!({})).expect("v2");
         assert_eq!(back.pointer("/outputs/0/shape"), Some(&json!([2, 2])));
         assert_eq!(back.pointer("/outputs/0/data"), answer.pointer("/outputs/0/data"));
+    }
+
+    #[test]
+    fn embeddings_that_are_no_tensor_are_an_error() {
+        let of = |one: Value, other: Value| {
+            answer_to_v2(&json!({"data": [{"embedding": one}, {"embedding": other}]}), "m", &json!({}))
+        };
+        let no_list = Err("an embedding is no list of numbers".to_owned());
+        assert_eq!(of(json!("zczMPQ=="), json!("zczMPQ==")), no_list, "base64");
+        assert_eq!(of(json!(["a"]), json!(["b"])), no_list);
+        let ragged = Err("the rows of \"output-0\" are not all of one shape".to_owned());
+        assert_eq!(of(json!([1.0, 2.0]), json!([1.0])), ragged);
     }
 
     #[test]

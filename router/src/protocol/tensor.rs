@@ -98,7 +98,10 @@ impl Tensor {
     }
 
     /// Makes a tensor of rows that all look alike.
-    fn of_rows(name: &str, rows: &[Value]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn of_rows(name: &str, rows: &[Value]) -> Result<Self, String> {
         let mut shape = vec![rows.len()];
         let mut at = rows.first();
         while let Some(Value::Array(items)) = at {
@@ -106,10 +109,8 @@ impl Tensor {
             at = items.first();
         }
         let mut data = Vec::new();
-        for row in rows {
-            flatten(row, &mut data);
-        }
-        if shape.len() > MAX_DIMENSIONS || count_of(&shape) != Some(data.len()) {
+        let alike = shape.len() <= MAX_DIMENSIONS && rows.iter().all(|row| unnest(row, &shape[1..], &mut data));
+        if !alike || count_of(&shape) != Some(data.len()) {
             return Err(format!("the rows of {} are not all of one shape", quoted(name)));
         }
         let all = || format!("the values of {} are not all of one type", quoted(name));
@@ -146,10 +147,26 @@ fn nest(shape: &[usize], data: &mut impl Iterator<Item = Value>) -> Value {
     }
 }
 
+/// Puts the values of lists into one, and tells whether they are nested as a shape says.
+fn unnest(value: &Value, shape: &[usize], into: &mut Vec<Value>) -> bool {
+    match (value, shape.split_first()) {
+        (Value::Array(items), Some((&size, rest))) => {
+            items.len() == size && items.iter().all(|item| unnest(item, rest, into))
+        }
+        (Value::Array(_), None) | (_, Some(_)) => false,
+        (other, None) => {
+            into.push(other.clone());
+            true
+        }
+    }
+}
+
 fn datatype_of(data: &[Value]) -> Option<&'static str> {
     let all = |is: fn(&Value) -> bool| data.iter().all(is);
     if all(Value::is_i64) {
         Some("INT64")
+    } else if all(Value::is_u64) {
+        Some("UINT64")
     } else if all(Value::is_number) {
         Some("FP64")
     } else if all(Value::is_string) {
@@ -296,9 +313,17 @@ pub fn answer_to_v2(answer: &Value, model: &str, question: &Value) -> Result<Val
 /// Rows as tensors: one for each name if rows are objects, else one.
 fn columns(rows: &[Value], unnamed: &str) -> Result<Vec<Tensor>, String> {
     let Some(Value::Object(first)) = rows.first() else { return Ok(vec![Tensor::of_rows(unnamed, rows)?]) };
+    let not_all = |name: &String| format!("not every row has {}", quoted(name));
+    let mut others = rows.iter().filter_map(Value::as_object).flat_map(Map::keys);
+    if let Some(name) = others.find(|&name| !first.contains_key(name)) {
+        return Err(not_all(name));
+    }
+    if first.is_empty() {
+        return Err("the rows have no members".to_owned());
+    }
     let column = |name: &String| {
         let values = rows.iter().map(|row| row.get(name).cloned()).collect::<Option<Vec<_>>>();
-        Tensor::of_rows(name, &values.ok_or_else(|| format!("not every row has {}", quoted(name)))?)
+        Tensor::of_rows(name, &values.ok_or_else(|| not_all(name))?)
     };
     first.keys().map(column).collect()
 }
@@ -323,7 +348,9 @@ fn rows(tensors: Vec<Tensor>) -> Result<Vec<Value>, String> {
     for tensor in tensors {
         let name = tensor.name.clone();
         for (row, value) in made.iter_mut().zip(tensor.into_rows()) {
-            row.insert(name.clone(), value);
+            if row.insert(name.clone(), value).is_some() {
+                return Err(format!("two tensors have the name {}", quoted(&name)));
+            }
         }
     }
     Ok(made.into_iter().map(Value::Object).collect())
@@ -389,12 +416,35 @@ mod tests {
         let cases = [
             (json!({}), "there is no list \"instances\""),
             (json!({"instances": [[1], [1, 2]]}), "the rows of \"input-0\" are not all of one shape"),
+            (json!({"instances": [[1, 2], [3], [4, 5, 6]]}), "the rows of \"input-0\" are not all of one shape"),
+            (json!({"instances": [[[1], [2]], [3, 4]]}), "the rows of \"input-0\" are not all of one shape"),
             (json!({"instances": [1, "a"]}), "the values of \"input-0\" are not all of one type"),
-            (json!({"instances": [{"x": 1}, {"y": 1}]}), "not every row has \"x\""),
+            (json!({"instances": [{"x": 1}, {"y": 1}]}), "not every row has \"y\""),
+            (json!({"instances": [{"x": 1}, {"x": 2, "y": 3}]}), "not every row has \"y\""),
+            (json!({"instances": [{"x": 2, "y": 3}, {"x": 1}]}), "not every row has \"y\""),
+            (json!({"instances": [{"x": 1}, 2]}), "not every row has \"x\""),
+            (json!({"instances": [{}, {}]}), "the rows have no members"),
         ];
         for (question, words) in cases {
-            assert_eq!(question_to_v2(&question), Err(words.to_owned()));
+            assert_eq!(question_to_v2(&question), Err(words.to_owned()), "{question}");
         }
+    }
+
+    #[test]
+    fn tensors_of_one_name_cannot_be_members_of_rows() {
+        let of = |name: &str| json!({"name": name, "datatype": "INT64", "shape": [1], "data": [1]});
+        let twice = json!({"inputs": [of("x"), of("y"), of("x")]});
+        assert_eq!(question_to_v1(&twice), Err("two tensors have the name \"x\"".to_owned()));
+    }
+
+    #[test]
+    fn whole_numbers_have_the_type_that_holds_them() {
+        let of = |instances: Value| {
+            question_to_v2(&json!({"instances": instances})).map(|made| made["inputs"][0]["datatype"].clone())
+        };
+        assert_eq!(of(json!([i64::MIN, 1])), Ok(json!("INT64")));
+        assert_eq!(of(json!([u64::MAX, 1])), Ok(json!("UINT64")));
+        assert_eq!(of(json!([u64::MAX, -1])), Ok(json!("FP64")));
     }
 
     #[test]
