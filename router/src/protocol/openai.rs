@@ -140,13 +140,25 @@ pub fn as_events(operation: Operation, answer: &Value) -> String {
 
 fn chunk(answer: &Value) -> Value {
     let mut chunk = answer.clone();
-    chunk["object"] = "chat.completion.chunk".into();
-    for choice in chunk.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(message) = choice.as_object_mut().and_then(|choice| choice.shift_remove("message")) {
-            choice["delta"] = message;
+    if let Some(members) = chunk.as_object_mut() {
+        members.insert("object".to_owned(), "chat.completion.chunk".into());
+    }
+    let choices = chunk.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten();
+    for choice in choices.filter_map(Value::as_object_mut) {
+        if let Some(mut message) = choice.shift_remove("message") {
+            number_calls(&mut message);
+            choice.insert("delta".to_owned(), message);
         }
     }
     chunk
+}
+
+/// Gives the calls of tools their `index`, by which clients put the parts of a stream together.
+fn number_calls(delta: &mut Value) {
+    let calls = delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten();
+    for (index, call) in calls.filter_map(Value::as_object_mut).enumerate() {
+        call.entry("index").or_insert(index.into());
+    }
 }
 
 /// Texts of the choices of a completion, chat or not.
@@ -155,7 +167,10 @@ fn chunk(answer: &Value) -> Value {
 /// There are no choices, or one has no text.
 pub fn texts_of_choices(answer: &Value) -> Result<Vec<Value>, String> {
     let choices = answer.get("choices").and_then(Value::as_array).ok_or("the answer has no choices")?;
-    let text = |choice: &Value| choice.pointer("/message/content").or_else(|| choice.get("text")).cloned();
+    // A call of a tool has no text, but says so: `"content": null`.
+    let text = |choice: &Value| {
+        choice.pointer("/message/content").or_else(|| choice.get("text")).filter(|text| !text.is_null()).cloned()
+    };
     choices.iter().map(text).collect::<Option<_>>().ok_or_else(|| "a choice has no text".to_owned())
 }
 
@@ -227,6 +242,28 @@ mod tests {
         let answer = json!({"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "ho"}}]});
         let expected = "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ho\"}}]}\n\ndata: [DONE]\n\n";
         assert_eq!(as_events(Operation::Chat, &answer), expected);
+    }
+
+    #[test]
+    fn what_is_no_chat_is_an_event_as_it_is() {
+        for answer in [json!([1]), json!("x"), json!({"choices": ["x"], "object": "chat.completion.chunk"})] {
+            assert_eq!(chunk(&answer), answer);
+        }
+    }
+
+    #[test]
+    fn calls_of_tools_in_an_event_are_numbered() {
+        let calls = json!([{"id": "c1", "type": "function"}, {"id": "c2", "type": "function"}]);
+        let message = json!({"role": "assistant", "content": null, "tool_calls": calls});
+        let event = chunk(&json!({"choices": [{"index": 0, "message": message}]}));
+        let calls = json!([{"id": "c1", "type": "function", "index": 0}, {"id": "c2", "type": "function", "index": 1}]);
+        assert_eq!(event.pointer("/choices/0/delta/tool_calls"), Some(&calls));
+    }
+
+    #[test]
+    fn a_choice_that_is_a_call_of_a_tool_has_no_text() {
+        let answer = json!({"choices": [{"message": {"role": "assistant", "content": null, "tool_calls": []}}]});
+        assert_eq!(texts_of_choices(&answer), Err("a choice has no text".to_owned()));
     }
 
     #[test]
