@@ -3,6 +3,7 @@
 //! Vote, Mean and Weighted work element by element on one list of values: the data of an output tensor, the predictions,
 //! the texts of the choices, the embeddings, or what is at a path of a JSON answer.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,6 +15,7 @@ use crate::graph::Parallel;
 use crate::message::{Answer, Body, FailureKind};
 use crate::path::Path;
 use crate::plan::{Method, Protocol, Ties};
+use crate::protocol::tensor::Tensor;
 use crate::protocol::{Operation, openai};
 use crate::words::cut;
 
@@ -111,28 +113,27 @@ impl Place {
     }
 
     /// Gives the values of an answer.
-    fn read(&self, answer: &Value) -> Result<Value, String> {
-        match self {
+    fn read(&self, answer: &Value) -> Result<Found, String> {
+        let values = match self {
             Self::Output(name) => {
-                let output = find_output(answer, name.as_deref())?;
-                let mut flat = Vec::new();
-                crate::protocol::tensor::flatten(output.get("data").ok_or("an output has no data in JSON")?, &mut flat);
-                Ok(Value::Array(flat))
+                let output = Tensor::read(find_output(answer, name.as_deref())?)?;
+                return Ok(Found { values: Value::Array(output.data), shape: Some(output.shape) });
             }
             Self::Predictions(name) => {
                 let rows = answer.get("predictions").and_then(Value::as_array).ok_or("there are no predictions")?;
-                let Some(name) = name else { return Ok(Value::Array(rows.clone())) };
-                let members: Option<Vec<Value>> = rows.iter().map(|row| row.get(name).cloned()).collect();
-                members.map(Value::Array).ok_or_else(|| format!("a prediction has no {name:?}"))
+                match name {
+                    None => Value::Array(rows.clone()),
+                    Some(name) => members(rows, name).ok_or_else(|| format!("a prediction has no {name:?}"))?,
+                }
             }
-            Self::Texts => openai::texts_of_choices(answer).map(Value::Array),
+            Self::Texts => Value::Array(openai::texts_of_choices(answer)?),
             Self::Embeddings => {
                 let data = answer.get("data").and_then(Value::as_array).ok_or("there are no embeddings")?;
-                let rows: Option<Vec<Value>> = data.iter().map(|row| row.get("embedding").cloned()).collect();
-                rows.map(Value::Array).ok_or_else(|| "an embedding is missing".to_owned())
+                members(data, "embedding").ok_or("an embedding is missing")?
             }
-            Self::Json(path) => path.get(answer).cloned().ok_or_else(|| format!("there is no {path}")),
-        }
+            Self::Json(path) => path.get(answer).cloned().ok_or_else(|| format!("there is no {path}"))?,
+        };
+        Ok(Found { values, shape: None })
     }
 
     /// Writes values into the first answer, which gives all else.
@@ -154,14 +155,26 @@ impl Place {
                 made["predictions"] = Value::Array(rows.collect());
             }
             Self::Texts => put_each(&mut made, "choices", &values, |choice, text| match choice.get_mut("message") {
-                Some(message) => message["content"] = text.clone(),
-                None => choice["text"] = text.clone(),
+                Some(message) if message.is_object() => message["content"] = text.clone(),
+                _ => choice["text"] = text.clone(),
             }),
             Self::Embeddings => put_each(&mut made, "data", &values, |row, value| row["embedding"] = value.clone()),
             Self::Json(path) => path.put(&mut made, values).map_err(|error| error.to_string())?,
         }
         Ok(made)
     }
+}
+
+/// What answers are merged by.
+struct Found {
+    values: Value,
+    /// Of an output, whose values are a flat list.
+    shape: Option<Vec<usize>>,
+}
+
+/// A member of each row.
+fn members(rows: &[Value], name: &str) -> Option<Value> {
+    rows.iter().map(|row| row.get(name).cloned()).collect::<Option<_>>().map(Value::Array)
 }
 
 fn put_each(into: &mut Value, list: &str, values: &Value, put: impl Fn(&mut Value, &Value)) {
@@ -175,7 +188,7 @@ fn put_each(into: &mut Value, list: &str, values: &Value, put: impl Fn(&mut Valu
 fn retyped(output: &Value, values: &Value) -> Option<&'static str> {
     let datatype = output.get("datatype").and_then(Value::as_str)?;
     let fractions = values.as_array()?.iter().any(Value::is_f64);
-    (fractions && !datatype.contains("FP") && datatype != "BYTES").then_some("FP64")
+    (fractions && !datatype.contains("FP") && !matches!(datatype, "BF16" | "BYTES")).then_some("FP64")
 }
 
 fn find_output<'a>(answer: &'a Value, name: Option<&str>) -> Result<&'a Value, String> {
@@ -189,11 +202,7 @@ fn find_output<'a>(answer: &'a Value, name: Option<&str>) -> Result<&'a Value, S
 
 fn merge(place: &Place, graph: &str, how: &Parallel, given: &[Given]) -> Result<Answer, CombineError> {
     let bad = |words: String| (FailureKind::BadAnswer, words);
-    let mut values = Vec::with_capacity(given.len());
-    for each in given {
-        let answer = value_of(each).map_err(bad)?;
-        values.push(place.read(answer).map_err(|words| bad(format!("the answer of {}: {words}", each.name)))?);
-    }
+    let values = read_all(place, given).map_err(bad)?;
     let base = given.first().ok_or_else(|| (FailureKind::NoQuorum, "no node answered".to_owned()))?;
     let merged = match how.method {
         Method::Vote => vote(&values, how.ties)?,
@@ -202,6 +211,22 @@ fn merge(place: &Place, graph: &str, how: &Parallel, given: &[Given]) -> Result<
     };
     let made = place.write(value_of(base).map_err(bad)?, graph, merged).map_err(bad)?;
     Ok(Answer::json(StatusCode::OK, made))
+}
+
+/// The values of all answers, of outputs only if they are of one shape.
+fn read_all(place: &Place, given: &[Given]) -> Result<Vec<Value>, String> {
+    let mut first = None;
+    let mut values = Vec::with_capacity(given.len());
+    for each in given {
+        let found = place.read(value_of(each)?).map_err(|words| format!("the answer of {}: {words}", each.name))?;
+        let shape = first.get_or_insert_with(|| found.shape.clone());
+        if *shape != found.shape {
+            let shown = |shape: &Option<Vec<usize>>| cut(format!("{:?}", shape.as_deref().unwrap_or_default()));
+            return Err(format!("one answer has the shape {} and another {}", shown(shape), shown(&found.shape)));
+        }
+        values.push(found.values);
+    }
+    Ok(values)
 }
 
 /// For each element of the lists the value that most of them have; of values that are no lists the same.
@@ -253,16 +278,41 @@ fn elect(votes: &[&Value], ties: Ties) -> Result<Value, CombineError> {
 
 fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Number(one), Value::Number(other)) => order(one, other).is_eq(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| equal(one, other)))
+        }
         _ => one == other,
     }
 }
 
-fn compare(one: &Value, other: &Value) -> std::cmp::Ordering {
-    match (one.as_f64(), other.as_f64()) {
-        (Some(one), Some(other)) => one.total_cmp(&other),
+fn compare(one: &Value, other: &Value) -> Ordering {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => order(one, other),
+        (Value::String(one), Value::String(other)) => one.cmp(other),
         _ => one.to_string().cmp(&other.to_string()),
     }
+}
+
+/// Compares numbers by their values. Whole ones are no doubles, which would take 2^53 and 2^53 + 1 for the same.
+fn order(one: &Number, other: &Number) -> Ordering {
+    match (whole(one), whole(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        // Where one has a fraction or is beyond all integers, the double next to the other is on the same side of it.
+        _ => one.as_f64().unwrap_or(f64::NAN).total_cmp(&other.as_f64().unwrap_or(f64::NAN)),
+    }
+}
+
+/// A whole number, also if it is written as `1.0`; none beyond those of 64 bits.
+fn whole(number: &Number) -> Option<i128> {
+    const BEYOND: f64 = 18_446_744_073_709_551_616.0; // 2^64
+    let double = || number.as_f64().filter(|double| double.fract() == 0.0 && double.abs() <= BEYOND);
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and of less than 128 bits")]
+    number.as_i128().or_else(|| double().map(|double| double as i128))
 }
 
 /// The weighted mean, element by element, however deeply the lists are nested.
@@ -311,7 +361,7 @@ fn concat(protocol: Protocol, output: Option<&str>, given: &[Given]) -> Result<A
             let mut item = item.clone();
             match protocol {
                 Protocol::OpenInference => rename(&mut item, &each.name, &all),
-                Protocol::OpenAI => item["index"] = all.len().into(),
+                Protocol::OpenAI => renumber(&mut item, all.len()),
                 Protocol::KServeV1 | Protocol::Json => {}
             }
             all.push(item);
@@ -324,6 +374,13 @@ fn concat(protocol: Protocol, output: Option<&str>, given: &[Given]) -> Result<A
 
 fn has_data(given: &Given) -> bool {
     value_of(given).is_ok_and(|value| value.get("data").is_some())
+}
+
+/// Gives a choice or an embedding its place among all.
+fn renumber(item: &mut Value, index: usize) {
+    if let Some(item) = item.as_object_mut() {
+        item.insert("index".to_owned(), index.into());
+    }
 }
 
 /// Names an output by its node too if another has its name.
@@ -384,6 +441,72 @@ mod tests {
         let fail = how(Method::Vote, None, Ties::Fail);
         let made = combined(Protocol::KServeV1, &fail, &[json!({"predictions": [1]}), json!({"predictions": [2]})]);
         assert_eq!(made, Err((FailureKind::Tie, "the vote is tied between 1, 2".to_owned())));
+    }
+
+    #[test]
+    fn whole_numbers_are_counted_and_ordered_with_all_their_digits() {
+        let vote = how(Method::Vote, None, Ties::First);
+        let big = |values: [u64; 3]| values.map(|value| v2(&json!([value])));
+        let elected = |how: &Parallel, answers: &[Value]| {
+            combined(Protocol::OpenInference, how, answers).expect("made").pointer("/outputs/0/data/0").cloned()
+        };
+        let answers = big([9_007_199_254_740_992, 9_007_199_254_740_993, 9_007_199_254_740_993]);
+        assert_eq!(elected(&vote, &answers), Some(json!(9_007_199_254_740_993_u64)));
+        let lowest = how(Method::Vote, None, Ties::Lowest);
+        let answers = big([u64::MAX, u64::MAX - 1, u64::MAX]);
+        assert_eq!(elected(&lowest, &answers[..2]), Some(json!(u64::MAX - 1)));
+        assert_eq!(elected(&lowest, &answers), Some(json!(u64::MAX)));
+    }
+
+    #[test]
+    fn numbers_are_the_same_however_they_are_written() {
+        for (one, other) in [(json!(1), json!(1.0)), (json!([0, {"x": 2}]), json!([-0.0, {"x": 2.0}]))] {
+            assert!(equal(&one, &other), "{one} {other}");
+        }
+        let ordered = [
+            json!(-1e300),
+            json!(i64::MIN),
+            json!(-0.5),
+            json!(0),
+            json!(0.5),
+            json!(9_007_199_254_740_992.0),
+            json!(9_007_199_254_740_993_u64),
+            json!(u64::MAX - 1),
+            json!(u64::MAX),
+            json!(18_446_744_073_709_551_616.0),
+            json!(1e300),
+            json!(1.1e300),
+        ];
+        for pair in ordered.windows(2) {
+            assert_eq!(compare(&pair[0], &pair[1]), Ordering::Less, "{pair:?}");
+            assert!(!equal(&pair[0], &pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn outputs_of_different_shapes_do_not_fit_together() {
+        let of = |shape: Value| json!({"outputs": [{"name": "p", "datatype": "BF16", "shape": shape, "data": [1.5, 2, 3, 4, 5, 6]}]});
+        for method in [Method::Mean, Method::Vote] {
+            let how = how(method, None, Ties::First);
+            let made = combined(Protocol::OpenInference, &how, &[of(json!([2, 3])), of(json!([3, 2]))]);
+            let words = "one answer has the shape [2, 3] and another [3, 2]".to_owned();
+            assert_eq!(made, Err((FailureKind::BadAnswer, words)));
+            let made = combined(Protocol::OpenInference, &how, &[of(json!([2, 3])), of(json!([2, 3]))]).expect("made");
+            assert_eq!(made.pointer("/outputs/0/datatype"), Some(&json!("BF16")));
+            let wrong = combined(Protocol::OpenInference, &how, &[of(json!([2, 3])), of(json!([2, 4]))]);
+            let words = "the answer of b: tensor \"p\" has 6 values and the shape [2, 4]".to_owned();
+            assert_eq!(wrong, Err((FailureKind::BadAnswer, words)));
+        }
+    }
+
+    #[test]
+    fn choices_that_are_none_break_nothing() {
+        let concat = how(Method::Concat, None, Ties::First);
+        let made = combined(Protocol::OpenAI, &concat, &[json!({"choices": [1]}), json!({"choices": [{"text": "x"}]})]);
+        assert_eq!(made, Ok(json!({"choices": [1, {"text": "x", "index": 1}]})));
+        let vote = how(Method::Vote, None, Ties::First);
+        let odd = json!({"choices": [{"message": "m", "text": "x"}]});
+        assert_eq!(combined(Protocol::OpenAI, &vote, std::slice::from_ref(&odd)), Ok(odd));
     }
 
     #[test]
