@@ -9,7 +9,7 @@ from typing import Any, Final
 from rondo.api.modelgraph import ModelGraphStatus, TargetKind
 from rondo.core import names
 from rondo.core.deployment.controller import trim_metadata
-from rondo.core.modelgraph.parts import names_of
+from rondo.core.modelgraph.part_names import names_of
 from rondo.core.modelgraph.snapshot import GraphSnapshot
 from rondo.core.modelgraph.surroundings import gather, targets_of
 from rondo.core.plan import Object, Ref
@@ -30,10 +30,11 @@ def observe_graph(view: View, key: Key) -> GraphSnapshot | None:
         return None
     memory = view.memory(key)
     router = look_at_router(view, router_of_graph(owner))
+    around, document = gather(view, key.namespace, [owner], memory), router.document
     return GraphSnapshot(
         owner=owner,
         status=ModelGraphStatus.model_validate(owner.get("status", {})),
-        around=replace(gather(view, key.namespace, [owner], memory), unusable=router.unusable),
+        around=replace(around, unusable=router.unusable, entries=document.entries, uids=document.uids),
         router=router,
         service=view.get(Ref(SERVICE, key.namespace, key.name)),
         memory=memory,

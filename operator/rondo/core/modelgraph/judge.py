@@ -18,6 +18,7 @@ from rondo.core.modelgraph import validation
 from rondo.core.modelgraph.credentials import credentials_of
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.health import Health, health_of
+from rondo.core.modelgraph.lost import Lost, find_lost
 from rondo.core.modelgraph.members import Member, Missing, absent, find_server, no_adapter
 from rondo.core.modelgraph.surroundings import Surroundings, targets_of
 from rondo.core.modelgraph.topology import Topology
@@ -75,6 +76,11 @@ class Accepted:
         return self.health[self.spec.entry]
 
     @property
+    def lost(self) -> bool:
+        """Whether a target that was there is not any more."""
+        return any(self.members[name].reason == Reason.TARGET_NOT_FOUND for name in self.down)
+
+    @property
     def down(self) -> tuple[str, ...]:
         """The nodes whose targets do not answer, in the order written."""
         return tuple(name for name in self.topology.nodes if name in self.members and not self.members[name].ready)
@@ -121,6 +127,10 @@ class Judge:
         missing: list[tuple[Problem, Missing]] = []
         for node, target in _targets(topology):
             found = self._find(target, topology.spec.protocol, pins)
+            if isinstance(found, Missing):
+                found = (
+                    find_lost(graph, Lost(node, target, found, pins.get(target.name or "", ())), self.around) or found
+                )
             wrong = found if isinstance(found, Missing) else _no_adapter(topology.spec.protocol, found)
             if isinstance(wrong, Missing):
                 field_ = f".{wrong.field}" if wrong.field else ""
@@ -129,8 +139,11 @@ class Judge:
                 members[node] = found
         if missing:
             return _refuse(missing)
-        nested = {node: target.name or "" for node, target in _targets(topology) if _is_graph(target)}
+        nested = {node: target.name or "" for node, target in _targets(topology) if self._is_nested(target)}
         return Accepted(name, topology, members, health_of(topology, members), nested)
+
+    def _is_nested(self, target: Target) -> bool:
+        return _is_graph(target) and self.around.get(MODEL_GRAPH, target.name or "") is not None
 
     def _circle(self, name: str) -> list[str]:
         """Give a way from a graph over others back to it; empty if there is none."""

@@ -11,6 +11,7 @@ from rondo.api.modelruntime import Protocol
 from rondo.api.release import PinnedMember
 from rondo.core import conditions
 from rondo.core.deployment.render import url as url_of
+from rondo.core.deployment.revision import name_of
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.surroundings import RESOURCES, Surroundings
 from rondo.core.plan import Object, Ref
@@ -74,6 +75,13 @@ def find_server(
     if target.kind is TargetKind.SERVICE:
         return _service(target, found, spoken, around)
     return _deployment(target, found, around, pins)
+
+
+def address_of(target: Target, namespace: str, revision: str = "") -> str:
+    """Give the URL of an object of this namespace, or of one revision of a ModelDeployment."""
+    name = name_of(target.name or "", revision) if revision else target.name
+    port = "" if target.port in {None, 80} else f":{target.port}"
+    return f"http://{name}.{namespace}.svc{port}"
 
 
 def no_adapter(spoken: Protocol, speaks: Protocol | None) -> str:
@@ -156,7 +164,7 @@ def _service(target: Target, found: Object, spoken: Protocol, around: Surroundin
     speaks = target.protocol or spoken
     named = speaks in {Protocol.OPEN_INFERENCE, Protocol.KSERVE_V1} and target.path is None
     model = target.model or (name if named else None)
-    url = f"http://{name}.{around.namespace}.svc" + ("" if target.port == 80 else f":{target.port}")
+    url = address_of(target, around.namespace)
     if found["spec"].get("type") == "ExternalName":
         return Member(ready=True, reason=Reason.EXTERNAL, url=url, protocol=speaks, model=model)
     slices = around.slices.get(name, ())

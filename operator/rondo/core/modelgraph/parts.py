@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from rondo.api.release import Release, ReleaseStatus, ReleaseStrategy, ReleaseVersion
 from rondo.core.modelgraph.compilation import compile_graph, with_port, with_revision
 from rondo.core.modelgraph.judge import Accepted
+from rondo.core.modelgraph.part_names import NEW, OLD, names_of
 from rondo.core.modelgraph.release import epoch_of
 from rondo.core.modelgraph.versions import is_divided, spec_hash
-
-OLD: Final = "old"
-NEW: Final = "new"
 
 Entry = Mapping[str, Any]
 """A graph's part of the plan."""
@@ -86,19 +84,9 @@ class Parts:
     versions: Mapping[str, str]
 
 
-def names_of(graph: str) -> tuple[str, str, str]:
-    """Give the names of all parts that a graph may have."""
-    return graph, f"{graph}.{OLD}", f"{graph}.{NEW}"
-
-
 def nested_in(entry: Entry) -> list[str]:
     """Give the graphs, and parts of graphs, that a part asks."""
     return [node["graph"] for node in entry.get("nodes", ()) if "graph" in node]
-
-
-def graph_of(part: str) -> str:
-    """Give the graph to which a part belongs."""
-    return part.partition(".")[0]
 
 
 def build_parts(status: ReleaseStatus, sources: Sources) -> Parts | None:

@@ -58,6 +58,8 @@ def plan_graph(snapshot: GraphSnapshot, now: datetime) -> Plan:
         if judgement.patience and snapshot.around.unsure:
             return Plan(reads=snapshot.around.unsure)
         return _leave(snapshot, judgement, now)
+    if judgement.lost and snapshot.around.unsure:
+        return Plan(reads=snapshot.around.unsure)
     return _follow(snapshot, judgement, now)
 
 

@@ -30,6 +30,8 @@ class Surroundings:
         hints: For what is not there, ` (did you mean X?)`, or nothing.
         unsure: Reads that tell whether what was not seen is really not there.
         unusable: Credentials that the router cannot use, by their file there, and why.
+        entries: Parts of the router's plan, by name.
+        uids: Whose these are: uids of graphs, by name of the part.
     """
 
     namespace: str
@@ -38,6 +40,8 @@ class Surroundings:
     hints: Mapping[Ref, str] = field(default_factory=dict)
     unsure: tuple[GetLive, ...] = ()
     unusable: Mapping[str, str] = field(default_factory=dict)
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    uids: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, resource: Resource, name: str) -> Object | None:
         """Give an object; a ModelRuntime is in no namespace."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rondo.core.modelgraph.compilation import with_revision
-from rondo.core.modelgraph.parts import Entry, Shelf, names_of
+from rondo.core.modelgraph.part_names import names_of
+from rondo.core.modelgraph.parts import Entry, Shelf
 from rondo.core.plan import Object
 from rondo.core.recent import Recent
 

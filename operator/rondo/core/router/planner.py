@@ -6,7 +6,7 @@ It works on the ConfigMap, which the first graph that is accepted creates empty.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,20 +14,12 @@ from rondo.api.release import ReleaseStatus
 from rondo.core import names
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.graph import Graph
-from rondo.core.modelgraph.compilation import compile_graph, with_port
+from rondo.core.modelgraph.compilation import compile_graph, with_port, with_revision
 from rondo.core.modelgraph.credentials import credentials_in
 from rondo.core.modelgraph.judge import SHARED_ROUTER, Accepted, Judge
-from rondo.core.modelgraph.parts import (
-    Entry,
-    Parts,
-    Shelf,
-    Sources,
-    build_parts,
-    graph_of,
-    names_of,
-    nested_in,
-    refused_in,
-)
+from rondo.core.modelgraph.lost import target_of_graph
+from rondo.core.modelgraph.part_names import graph_of, names_of
+from rondo.core.modelgraph.parts import Entry, Parts, Shelf, Sources, build_parts, nested_in, refused_in
 from rondo.core.modelgraph.surroundings import Surroundings, gather
 from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
 from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH, SERVICE
@@ -98,10 +90,11 @@ def observe_router(view: View, key: Key, settings: PlannerSettings) -> RouterSna
     found = {kind: view.get(Ref(kind, key.namespace, key.name)) for kind in KINDS}
     services = {g["metadata"]["name"]: view.get(Ref(SERVICE, key.namespace, g["metadata"]["name"])) for g in graphs}
     own = {g["metadata"]["name"]: g["metadata"]["uid"] for g in graphs}
+    around = gather(view, key.namespace, graphs, router.memory)
     return RouterSnapshot(
         router=router,
         graphs={graph["metadata"]["name"]: graph for graph in graphs},
-        around=gather(view, key.namespace, graphs, router.memory),
+        around=replace(around, entries=router.document.entries, uids=router.document.uids),
         objects={kind: thing for kind, thing in found.items() if thing is not None},
         services={name: s for name, s in services.items() if s is not None and names.controller_uid(s) == own[name]},
         settings=settings,
@@ -147,12 +140,14 @@ def next_document(snapshot: RouterSnapshot) -> Document:
     served = {name for name in chosen.keys() & snapshot.graphs.keys() if snapshot.serves(name)}
     ports, last = assign(served, snapshot.ports, snapshot.router.document.last_port)
     written = {name: with_port(chosen[name], ports.get(name)) for name in _with_nested(served, chosen)}
-    entries = closed(without_circles(written, kept))
+    whole = without_circles(written, kept)
+    entries = closed(whole, snapshot.router.document.entries, snapshot.namespace)
     uids = {name: snapshot.graphs[graph_of(name)]["metadata"]["uid"] for name in entries}
-    whole = {name: entry for name, entry in kept.items() if not _own_parts(entry)}
-    replaced = {name: whole[name] for name, entry in entries.items() if name in whole and whole[name] != entry}
+    alone = {name: entry for name, entry in kept.items() if not _own_parts(entry)}
+    replaced = {name: alone[name] for name, entry in entries.items() if name in alone and alone[name] != entry}
     former = {name: entry for name, entry in {**replaced, **former}.items() if entries.get(name, entry) != entry}
-    versions = {name: version for name, version in versions.items() if name in entries}
+    # One whose graph is gone is not that version any more.
+    versions = {name: version for name, version in versions.items() if name in entries and entries[name] == whole[name]}
     return Document("", entries, uids, refused, former, last, versions)
 
 
@@ -242,15 +237,22 @@ def _circle(entries: Mapping[str, Entry]) -> tuple[str, ...]:
     return Graph({name: frozenset(nested_in(entry)) & entries.keys() for name, entry in entries.items()}).cycle
 
 
-def closed(entries: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Leave out what points at a graph that is not there, until nothing does."""
-    left = dict(entries)
-    while True:
-        loose = [name for name, entry in left.items() if any(to not in left for to in nested_in(entry))]
-        if not loose:
-            return left
-        for name in loose:
-            del left[name]
+def closed(entries: Mapping[str, Entry], known: Mapping[str, Entry], namespace: str) -> dict[str, Entry]:
+    """Have what points at a graph that is not there ask its Service, as any server that is gone."""
+
+    def node_of(entry: Entry, node: Entry) -> Entry:
+        gone = node.get("graph")
+        if gone is None or gone in entries:
+            return node
+        rest = {key: value for key, value in node.items() if key != "graph"}
+        protocol = known.get(gone, entry)["protocol"]
+        return {**rest, "target": target_of_graph(graph_of(gone), namespace, protocol)}
+
+    made = {name: [node_of(entry, node) for node in entry["nodes"]] for name, entry in entries.items()}
+    return {
+        name: entry if made[name] == entry["nodes"] else with_revision({**entry, "nodes": made[name]})
+        for name, entry in entries.items()
+    }
 
 
 def _kept(snapshot: RouterSnapshot, entries: Mapping[str, Entry]) -> Mapping[str, Entry]:

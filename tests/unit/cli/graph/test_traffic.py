@@ -20,7 +20,7 @@ from rondo.cli.graph.traffic import (
     see_totals,
     see_traffic,
 )
-from rondo.core.modelgraph.parts import names_of
+from rondo.core.modelgraph.part_names import names_of
 from tests.unit.core.modelgraph.test_releasing import edit, world
 from tests.unit.core.modelgraph.world import World
 

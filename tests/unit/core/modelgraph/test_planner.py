@@ -10,6 +10,7 @@ from rondo.core.resources import (
     CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
+    MODEL_DEPLOYMENT,
     MODEL_GRAPH,
     POD,
     SERVICE,
@@ -218,6 +219,68 @@ def test_a_missing_target_is_named_waited_for_and_then_stalls(world: World) -> N
     assert world.says("h", "Stalled") == "True/TargetNotFound"
     world.model("aa")
     world.serve()
+    assert world.says("h", "Ready") == "True/Ready"
+
+
+def test_a_lost_target_of_a_served_graph_is_a_member_that_is_down(world: World) -> None:
+    world.put(graph("s", {"name": "both", "sequence": ["a", "b"]}, A, B))
+    world.serve()
+    before = {name: world.entry(name)["revision"] for name in "gs"}
+    world.remove(MODEL_DEPLOYMENT, "a")
+    world.settle()
+    for name in "gs":
+        assert world.says(name, "Accepted") == "True/Accepted"
+        assert world.says(name, "MembersReady") == "False/TargetNotFound"
+        assert world.says(name, "RouterReady") == "True/Serving"
+        assert world.node(name, "a")["message"] == "there is no ModelDeployment a"
+        assert world.node(name, "b")["ready"]
+    assert (world.says("g", "Ready"), world.says("g", "Degraded")) == ("True/Degraded", "True/TargetNotFound")
+    assert world.says("s", "Ready") == "False/TargetNotFound"
+    assert {name: world.entry(name)["revision"] for name in "gs"} == before
+    world.model("b", ready=False)
+    world.settle()
+    assert world.says("g", "Ready").startswith("False/"), "further losses are seen"
+    world.model("b")
+    world.put(graph("s", {"name": "both", "sequence": ["a", "b"]}, A, B, timeout="7s"))
+    world.serve()
+    assert world.entry("s")["timeoutMillis"] == 7000, "edits of a graph with a lost target are served"
+    world.model("a")
+    world.serve()
+    assert {world.says(name, "Ready") for name in "gs"} == {"True/Ready"}
+    world.put(graph("s", {"name": "both", "sequence": ["a", "b"]}, target("a", "aa"), B))
+    world.settle()
+    assert world.says("s", "Accepted") == "False/TargetNotFound", "a target that never was is a mistake"
+
+
+def test_a_lost_port_of_a_service_is_a_member_that_is_down(world: World) -> None:
+    world.service("clean", port=8080)
+    world.put(graph("h", {"name": "clean", "target": {"kind": "Service", "name": "clean", "port": 8080}}))
+    world.serve()
+    world.service("clean", port=9090)
+    world.settle()
+    assert world.says("h", "Accepted") == "True/Accepted"
+    assert world.says("h", "Ready") == "False/PortNotFound"
+    assert world.node("h", "clean")["message"] == "Service clean has no port 8080 (it has 9090)"
+
+
+def test_a_graph_that_is_deleted_takes_no_other_with_it(world: World) -> None:
+    world.put(graph("later", B, protocol="OpenInference"))
+    world.put(graph("h", {"name": "f", "fallback": [{"node": "other"}, {"node": "a"}]}, other("later"), A))
+    world.serve()
+    port = world.entry("h")["port"]
+    world.remove(MODEL_GRAPH, "later")
+    world.serve()
+    asked = {node["name"]: node.get("target") for node in world.entry("h")["nodes"]}
+    assert asked["other"] == {"url": "http://later.team.svc", "protocol": "OpenInference", "model": "later"}
+    assert world.entry("h")["port"] == port
+    assert world.says("h", "Ready") == "True/Degraded"
+    assert world.node("h", "other")["message"] == "there is no ModelGraph later"
+    world.pass_time(minutes=5)
+    world.settle()
+    assert world.says("h", "Ready") == "True/Degraded"
+    world.put(graph("later", B, protocol="OpenInference"))
+    world.serve()
+    assert {"name": "other", "graph": "later"} in world.entry("h")["nodes"]
     assert world.says("h", "Ready") == "True/Ready"
 
 

@@ -53,9 +53,14 @@ def test_what_somebody_made_unreadable_counts_as_empty(data: dict[str, str]) -> 
     assert read(None) == Document()
 
 
-def test_what_points_at_a_graph_that_is_not_there_is_left_out() -> None:
-    entries = {"a": entry("a", "b"), "b": entry("b", "c"), "d": entry("d"), "e": entry("e", "d")}
-    assert closed(entries).keys() == {"d", "e"}
+def test_what_points_at_a_graph_that_is_not_there_asks_its_service() -> None:
+    entries = {"b": entry("b", "c"), "d": entry("d"), "e": entry("e", "d")}
+    made = closed(entries, {"c": {"protocol": "OpenAI"}}, "team")
+    assert made["b"]["revision"] != entries["b"]["revision"]
+    (node,) = (node for node in made["b"]["nodes"] if "target" in node)
+    assert node["target"] == {"url": "http://c.team.svc", "protocol": "OpenAI", "model": "c"}
+    assert "graph" not in node
+    assert (made["d"], made["e"]) == (entries["d"], entries["e"])
 
 
 def test_a_circle_of_a_new_part_and_a_former_one_goes_back_to_the_former() -> None:
