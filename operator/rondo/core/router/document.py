@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from rondo.core.modelgraph.compilation import with_revision
@@ -19,6 +20,9 @@ from rondo.core.recent import Recent
 
 PLAN_KEY: Final = "plan.json"
 STATE_KEY: Final = "state.json"
+
+LIMIT: Final = 1 << 20
+"""Bytes that a ConfigMap has at most: `MaxSecretSize` of Kubernetes, which counts for both."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,15 @@ class Document:
 
     def data(self) -> dict[str, str]:
         """Write the ConfigMap's data."""
+        return dict(self._data)
+
+    @property
+    def size(self) -> int:
+        """Bytes of it as the API server counts them."""
+        return sum(len(key) + len(text.encode()) for key, text in self._data.items())
+
+    @cached_property
+    def _data(self) -> Mapping[str, str]:
         plan = with_revision({"graphs": [self.entries[name] for name in sorted(self.entries)], "models": []})
         state = {"uids": self.uids, "refused": self.refused, "former": self.former, "lastPort": self.last_port}
         if self.versions:

@@ -23,7 +23,7 @@ from rondo.core.modelgraph.parts import Entry, Parts, Shelf, Sources, build_part
 from rondo.core.modelgraph.surroundings import Surroundings, gather
 from rondo.core.plan import Action, Delete, ListLive, Object, Plan, Ref, Resource
 from rondo.core.resources import CONFIG_MAP, MODEL_GRAPH, SERVICE
-from rondo.core.router.document import Document
+from rondo.core.router.document import LIMIT, Document
 from rondo.core.router.observed import Router, look_at_router, router_of_graph
 from rondo.core.router.ports import assign
 from rondo.core.router.render import KINDS, Wanted, build_objects, leads_to, port_of
@@ -33,6 +33,9 @@ from rondo.core.view import Key, View
 
 AGAIN: Final = 2.0
 """Seconds until the next look after something could not be read, or is about to go."""
+
+TOO_LARGE: Final = "with it the plan of all graphs of its router would have"
+ANOTHER_WAY: Final = "make it smaller, or give it a router of its own (spec.router.own)"
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,32 @@ def next_document(snapshot: RouterSnapshot) -> Document:
     """Say what the router shall serve.
 
     A graph that is accepted is compiled. One that is not keeps its part of the plan as it is, and one whose new part a
-    router refused gets its former one back. What then points at a graph that is in no plan is left out.
+    router refused gets its former one back. What then points at a graph that is in no plan asks its Service.
+
+    All graphs share one ConfigMap: if it would be too large, the largest of what is new is left, and all others go on.
     """
-    kept = _kept(snapshot, snapshot.router.document.entries)
-    former, refused = _former(snapshot), _refused(snapshot)
+    refused = _refused(snapshot)
+    while True:
+        document = _document(snapshot, refused)
+        if document.size > LIMIT:
+            document = replace(document, former={})  # needed only should a router refuse what comes in its place
+        largest = _largest_change(snapshot, document)
+        if document.size <= LIMIT or largest is None:
+            return document
+        words = f"{TOO_LARGE} {document.size} bytes, and a ConfigMap has at most {LIMIT}: {ANOTHER_WAY}"
+        refused = {**refused, largest: (with_port(document.entries[largest], None)["revision"], words)}
+
+
+def _largest_change(snapshot: RouterSnapshot, document: Document) -> str | None:
+    """Give the largest part that is not in the plan as it stands, new graphs first; None if nothing is new."""
+    before = snapshot.router.document.entries
+    new = [name for name, entry in document.entries.items() if entry != before.get(name)]
+    return max(new, key=lambda name: (name not in before, len(str(document.entries[name]))), default=None)
+
+
+def _document(snapshot: RouterSnapshot, refused: Mapping[str, tuple[str, str]]) -> Document:
+    """Say what the router shall serve, but for what is refused."""
+    kept, former = _kept(snapshot, snapshot.router.document.entries), _former(snapshot)
     chosen, versions = _choose(snapshot, kept, former, refused)
     served = {name for name in chosen.keys() & snapshot.graphs.keys() if snapshot.serves(name)}
     ports, last = assign(served, snapshot.ports, snapshot.router.document.last_port)
@@ -279,7 +304,8 @@ def _with_nested(served: Iterable[str], chosen: Mapping[str, Entry]) -> Iterator
 def _refused(snapshot: RouterSnapshot) -> dict[str, tuple[str, str]]:
     """Give what no router takes, as revisions without ports: what was known before, and what pods say of this plan."""
     document = snapshot.router.document
-    found = {name: known for name, known in document.refused.items() if graph_of(name) in snapshot.graphs}
+    known = {name: told for name, told in document.refused.items() if graph_of(name) in snapshot.graphs}
+    found = {name: told for name, told in known.items() if not told[1].startswith(TOO_LARGE)}  # it may fit by now
     for report in snapshot.router.reports.values():
         said = report.get("refused") or {}
         entry = document.entries.get(said.get("graph", ""))

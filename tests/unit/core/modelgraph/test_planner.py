@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rondo.core import names
@@ -461,6 +463,35 @@ def test_a_plan_that_cannot_be_written_is_told(world: World) -> None:
         "ConfigMap team/rondo-router cannot be applied: exceeded quota: small"
         in world.condition("g", "Ready")["message"]
     )
+
+
+def test_a_graph_for_which_there_is_no_room_hinders_no_other(world: World) -> None:
+    world.serve()
+    first = large("big1", size=600_000)
+    world.put(first)
+    world.serve()
+    world.put(large("big2", size=600_000))
+    world.put(graph("g", CASCADE, A, B, timeout="9s"))
+    world.serve()
+    assert world.says("g", "Ready") == "True/Ready"
+    assert world.entry("g")["timeoutMillis"] == 9000
+    assert world.says("big1", "Ready") == "True/Ready"
+    assert world.says("big2", "Stalled") == "True/PlanRefused"
+    message = world.condition("big2", "Ready")["message"]
+    assert re.search(
+        r"would have 12\d{5} bytes, and a ConfigMap has at most 1048576: make it smaller, or give", message
+    )
+    world.put(large("big1", size=700_000))
+    world.serve()
+    assert world.says("big1", "Ready") == "True/Ready", "its former part, to which it could go back, is no reason"
+    world.remove(MODEL_GRAPH, "big1")
+    world.serve()
+    assert world.says("big2", "Ready") == "True/Ready"
+
+
+def large(name: str, *, size: int) -> Body:
+    """Give a graph whose part of the plan has about so many bytes."""
+    return graph(name, target("a", request={"set": {"x": "y" * size}}))
 
 
 def test_credentials_are_mounted_for_what_is_served_and_no_longer(world: World) -> None:
