@@ -42,7 +42,8 @@ struct Arguments {
     /// Threads that answer requests; one a processor, but at most 4, if it is not given.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Seconds in which the router is not ready but still takes connections, once it is told to end.
+    /// Seconds in which the router is not ready and tells its clients to go, but still takes connections, once it is told to
+    /// end.
     #[arg(long, default_value_t = 5)]
     linger: u64,
     /// Seconds that requests under way have to end after that.
@@ -85,6 +86,7 @@ async fn run(arguments: Arguments, workers: Arc<Workers>) -> Result<(), Box<dyn 
         _ = interrupt.recv() => Ok(()),
     };
     drain.send_replace(true);
+    router.leave();
     // Kubernetes takes a while to send no more connections to a pod that ends.
     tokio::time::sleep(Duration::from_secs(arguments.linger)).await;
     router.drain(Duration::from_secs(arguments.drain)).await;

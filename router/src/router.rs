@@ -1,7 +1,7 @@
 //! The running router: what it serves now, how another plan takes its place, and how it ends.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream as Socket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 
 use crate::call::Tools;
 use crate::compile::compile;
+use crate::connection::Stage;
 use crate::graph::Served;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
@@ -74,18 +74,13 @@ pub struct Router {
     demand: Arc<Notify>,
 }
 
-/// A port that is open.
-struct Port {
-    accepting: JoinHandle<()>,
-    connections: Arc<Mutex<Option<Draining>>>,
-}
+/// A port that is open: it tells its stage to whoever takes connections and to each of these, for as long as they are there.
+type Port = watch::Sender<Stage>;
 
-/// Tells connections to end; each has a receiver for as long as it is there.
-type Draining = watch::Sender<()>;
-
-async fn end(connections: Draining) {
-    connections.send_replace(());
-    connections.closed().await;
+/// Closes a port, and waits until what was asked there is answered.
+async fn close(port: Port) {
+    port.send_replace(Stage::Closed);
+    port.closed().await;
 }
 
 impl Router {
@@ -191,42 +186,36 @@ impl Router {
 
     fn adopt(self: &Arc<Self>, opened: Vec<(u16, TcpListener)>) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        for (port, listener) in opened {
-            let connections = Arc::new(Mutex::new(Some(Draining::default())));
-            let accepting = tokio::spawn(accept(Arc::clone(self), port, listener, Arc::clone(&connections)));
-            ports.insert(port, Port { accepting, connections });
+        for (number, listener) in opened {
+            let port = Port::default();
+            tokio::spawn(accept(Arc::clone(self), number, listener, port.subscribe()));
+            ports.insert(number, port);
         }
     }
 
     /// Closes ports that nothing is served on; requests under way there are answered.
     fn close_unused(&self, served: &Served) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.retain(|port, open| {
-            let used = served.by_port.contains_key(port);
-            if !used && let Some(connections) = open.close() {
-                tokio::spawn(end(connections));
-            }
-            used
-        });
+        for (_, port) in ports.extract_if(|number, _| !served.by_port.contains_key(number)) {
+            tokio::spawn(close(port));
+        }
+    }
+
+    /// Has clients go elsewhere: each connection ends with its next answer. New ones are still taken.
+    pub fn leave(&self) {
+        for port in self.ports.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            port.send_replace(Stage::Leaving);
+        }
     }
 
     /// Takes no more connections and waits until all requests are answered, at most so long.
     pub async fn drain(&self, limit: Duration) {
-        let closing: Vec<Draining> = {
-            let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-            ports.drain().filter_map(|(_, mut port)| port.close()).collect()
-        };
-        let all = futures_util::future::join_all(closing.into_iter().map(end));
+        let ports: Vec<Port> =
+            self.ports.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, port)| port).collect();
+        let all = futures_util::future::join_all(ports.into_iter().map(close));
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!("some requests were not answered within {limit:?}");
         }
-    }
-}
-
-impl Port {
-    fn close(&mut self) -> Option<Draining> {
-        self.accepting.abort();
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -282,23 +271,63 @@ fn listen(port: u16) -> std::io::Result<TcpListener> {
     })
 }
 
-async fn accept(router: Arc<Router>, port: u16, listener: TcpListener, connections: Arc<Mutex<Option<Draining>>>) {
+/// Takes connections until the port is closed.
+async fn accept(router: Arc<Router>, port: u16, listener: TcpListener, mut stages: watch::Receiver<Stage>) {
+    let of = stages.clone();
+    let take = |client: std::io::Result<Socket>| match client {
+        Ok(client) => {
+            let (router, stages) = (Arc::clone(&router), of.clone());
+            let workers = Arc::clone(&router.workers);
+            workers.take(client, move |stream| server::serve(router, port, stream, stages));
+        }
+        Err(error) => tracing::warn!(port, "a connection could not be taken: {error}"),
+    };
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let draining =
-                    connections.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Draining::subscribe);
-                let Some(draining) = draining else { return };
-                let of = Arc::clone(&router);
-                match stream.into_std() {
-                    Ok(client) => router.workers.take(client, move |stream| server::serve(of, port, stream, draining)),
-                    Err(error) => tracing::warn!(port, "a connection could not be taken: {error}"),
-                }
-            }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stages.wait_for(|stage| *stage == Stage::Closed) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => take(stream.into_std()),
             Err(error) => {
                 tracing::warn!(port, "no connection could be taken: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+    // Clients that are connected by now, as they see it, may have sent a request.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((client, _)) = listener.accept() {
+        take(client.set_nonblocking(true).map(|()| client));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn who_has_connected_before_a_port_is_closed_is_answered() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let router = Router::new(Arc::new(Upstream::new("/nowhere".into())), None, Workers::here());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut clients = Vec::new();
+        for _ in 0..16 {
+            let mut client = tokio::net::TcpStream::connect(address).await.expect("open");
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+            clients.push(client);
+        }
+        let port = Port::default();
+        let accepting = tokio::spawn(accept(router, address.port(), listener, port.subscribe()));
+        close(port).await;
+        accepting.await.expect("ended");
+        for mut client in clients {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("answered");
+            assert!(answer.contains("connection: close") && answer.contains("no graph is served here"), "{answer}");
         }
     }
 }

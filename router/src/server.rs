@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Asked, Call, Tools, Wire, ask};
-use crate::connection::{Connection, HEAD_TIMEOUT, Patience};
+use crate::connection::{Connection, HEAD_TIMEOUT, Patience, Stage};
 use crate::graph::{Graph, Served, Service};
 use crate::grpc::{self, service as calls};
 use crate::headers::{DEBUG, HOPS, MAX_HOPS, TIMEOUT};
@@ -39,19 +39,21 @@ const LONGEST_READING: Duration = Duration::from_secs(30);
 /// What is sent to clients.
 pub type Sent = Response<Stream>;
 
-/// Serves one connection until it ends, or until its last request does once the server drains.
-pub async fn serve(router: Arc<Router>, port: u16, stream: TcpStream, draining: watch::Receiver<()>) {
+/// Serves one connection until it ends, or until what was asked is answered once its port is closed.
+pub async fn serve(router: Arc<Router>, port: u16, stream: TcpStream, stages: watch::Receiver<Stage>) {
     let connection = Connection::new(Patience::default());
     let (of, executor) = (Arc::clone(&connection), InTurn(Arc::clone(&router.workers)));
     let service = service_fn(move |request| {
-        let (router, connection) = (Arc::clone(&router), Arc::clone(&of));
-        async move { Ok::<_, Infallible>(answer(&router, port, &connection, request).await) }
+        let (router, underway) = (Arc::clone(&router), of.ask());
+        async move {
+            let answer = answer(&router, port, &underway.0, request).await;
+            Ok::<_, Infallible>(underway.answered(answer))
+        }
     });
-    connection.serve(stream, service, executor, draining).await;
+    connection.serve(stream, service, executor, stages).await;
 }
 
 async fn answer(router: &Router, port: u16, connection: &Arc<Connection>, request: Request<Incoming>) -> Sent {
-    connection.spoken(request.version());
     let served = router.served();
     match served.by_port.get(&port) {
         Some(&Service::Graph(index)) => {

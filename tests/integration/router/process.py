@@ -130,7 +130,7 @@ def project(folder: Path, files: Mapping[str, str]) -> None:
 
 @contextlib.asynccontextmanager
 async def router(
-    binary: Path, folder: Path, *source: str, environment: Mapping[str, str] | None = None
+    binary: Path, folder: Path, *source: str, environment: Mapping[str, str] | None = None, linger: int = 0
 ) -> AsyncIterator[RouterProcess]:
     """Run a router until it has nothing more to do, and have it end well.
 
@@ -139,10 +139,12 @@ async def router(
         folder: Where its plan and its credentials are.
         source: Arguments that say where its plan comes from, if not from a file.
         environment: Variables besides those of this process.
+        linger: Seconds in which it still takes connections once it is told to end.
     """
     plan, admin = folder / "plan.json", free_port()
     plan.write_text(json.dumps({"revision": "r0"}))
-    command = [str(binary), "--admin-port", str(admin), "--credentials", str(folder), "--linger", "0"]
+    command = [str(binary), "--admin-port", str(admin), "--credentials", str(folder)]
+    command += ["--linger", str(linger)]
     command += source or ["--plan", str(plan)]
     variables = {**os.environ, "RONDO_LOG": "debug,hyper=info,h2=info", **(environment or {})}
     process = await asyncio.create_subprocess_exec(*command, env=variables, stdout=asyncio.subprocess.PIPE)
