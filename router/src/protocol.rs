@@ -103,8 +103,10 @@ fn route_v2(graph: &str, method: &Method, path: &str) -> Route {
     let parts: Vec<&str> = rest.split('/').collect();
     match parts.as_slice() {
         [_, "infer"] | [_, "versions", _, "infer"] => asked(method, Operation::Infer),
-        [name, "ready"] => told(method, json!({"name": name, "ready": true})),
-        [_] => told(method, json!({"name": graph, "platform": "rondo_graph", "inputs": [], "outputs": []})),
+        [name, "ready"] | [name, "versions", _, "ready"] => told(method, json!({"name": name, "ready": true})),
+        [_] | [_, "versions", _] => {
+            told(method, json!({"name": graph, "platform": "rondo_graph", "inputs": [], "outputs": []}))
+        }
         _ => Route::Nothing(HINT),
     }
 }
@@ -211,6 +213,7 @@ mod tests {
             (OpenInference, "/v2/models/any/infer", Some(Operation::Infer)),
             (OpenInference, "/v2/models/any/versions/1/infer", Some(Operation::Infer)),
             (OpenInference, "/v2/models/any/infer/more", None),
+            (OpenInference, "/v2/models/any/versions/infer", None),
             (OpenInference, "/v1/models/any:predict", None),
             (KServeV1, "/v1/models/any:predict", Some(Operation::Infer)),
             (KServeV1, "/v1/models/a/b:predict", None),
@@ -235,6 +238,9 @@ mod tests {
         for (protocol, path) in [
             (Protocol::OpenInference, "/v2/health/ready"),
             (Protocol::OpenInference, "/v2/models/g"),
+            (Protocol::OpenInference, "/v2/models/g/ready"),
+            (Protocol::OpenInference, "/v2/models/g/versions/1"),
+            (Protocol::OpenInference, "/v2/models/g/versions/1/ready"),
             (Protocol::KServeV1, "/v1/models"),
             (Protocol::KServeV1, "/v1/models/g"),
             (Protocol::OpenAI, "/v1/models"),

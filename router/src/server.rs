@@ -20,7 +20,7 @@ use crate::call::{Asked, Call, Tools, Wire, ask};
 use crate::connection::{Connection, HEAD_TIMEOUT, Patience, Stage};
 use crate::graph::{Graph, Served, Service};
 use crate::grpc::{self, service as calls};
-use crate::headers::{DEBUG, HOPS, MAX_HOPS, TIMEOUT};
+use crate::headers::{DEBUG, HOPS, JSON_LENGTH, MAX_HOPS, TIMEOUT, wants_steps};
 use crate::message::{Answer, AnswerBody, Body, Failure, FailureKind, Question, Stream, Usage};
 use crate::metrics::OfGraphStatus;
 use crate::model;
@@ -141,7 +141,7 @@ impl Asking<'_> {
         let deadline = now + wanted.map_or(graph.timeout, |wanted| wanted.min(graph.timeout));
         let answering = self.connection.answer(deadline + graph.timeout.clamp(SHORTEST_READING, LONGEST_READING));
         let held = (place, InFlight::begin(&graph.state.in_flight), answering);
-        let debug = wire == Wire::Http && request.headers().contains_key(DEBUG);
+        let debug = wire == Wire::Http && wants_steps(request.headers());
         let answer = match read(graph, operation, wire, request, deadline).await {
             Err(refusal) => refusal,
             Ok(asked) => self.run(asked, deadline, debug).await,
@@ -237,6 +237,7 @@ async fn read(
     deadline: Instant,
 ) -> Result<Asked, Answer> {
     let protocol = graph.protocol;
+    let unsupported = |word, words| told(protocol, StatusCode::UNSUPPORTED_MEDIA_TYPE, word, words);
     let (parts, body) = request.into_parts();
     let hops = parts.headers.get(HOPS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
     if hops >= MAX_HOPS {
@@ -245,7 +246,11 @@ async fn read(
     }
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity") {
         let words = "send the request as it is: a body with a content-encoding is not unpacked";
-        return Err(told(protocol, StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", words));
+        return Err(unsupported("content_encoding", words));
+    }
+    if wire == Wire::Http && protocol == Protocol::OpenInference && parts.headers.contains_key(JSON_LENGTH) {
+        let words = "send the tensors as JSON, or by gRPC: over HTTP they are not taken in binary";
+        return Err(unsupported("binary_tensors", words));
     }
     let bytes = read_body(graph, wire, &parts.headers, body, deadline).await?;
     let (method, headers) = (parts.method, Arc::new(parts.headers));
