@@ -58,7 +58,8 @@ async def test_clients_that_keep_connections_lose_no_request(router_binary: Path
 
 
 async def test_who_read_a_stream_meanwhile_is_told_by_the_next_answer(router_binary: Path, tmp_path: Path) -> None:
-    stream = {"events": ["x"] * 10, "every": 0.1}
+    events = ["x"] * 10
+    stream = {"events": events, "every": 0.1}
     async with (
         backend([stream, {"json": "a"}]) as server,
         router(router_binary, tmp_path) as own,
@@ -69,7 +70,7 @@ async def test_who_read_a_stream_meanwhile_is_told_by_the_next_answer(router_bin
         url = f"http://127.0.0.1:{port}/"
         async with session.post(url, json={}) as answer:
             own.process.terminate()
-            assert (await answer.text()).count("data: x") == len(stream["events"])
+            assert (await answer.text()).count("data: x") == len(events)
             assert "connection" not in answer.headers
         async with session.post(url, json={}) as answer:
             assert (answer.status, answer.headers.get("connection")) == (200, "close")
