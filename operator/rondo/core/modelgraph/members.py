@@ -101,7 +101,7 @@ def why_silent(deployment: Object, revision: str) -> tuple[str, str] | None:
     """Say, as reason and words, why no pod of a revision answers at its Service; None if one does.
 
     Args:
-        deployment: The ModelDeployment; empty if it is not there.
+        deployment: The ModelDeployment.
         revision: Hash of the revision.
     """
     kept = next((k for k in deployment.get("status", {}).get("kept", ()) if k.get("hash") == revision), None)

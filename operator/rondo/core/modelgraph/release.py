@@ -325,7 +325,8 @@ def _what_lacked(step: _Step) -> tuple[Reason, str]:
         return Reason.NOT_SERVED, "the routers did not go over to it in time"
     if sight.lacking:
         return Reason.TOO_FEW_REQUESTS, sight.lacking
-    return Reason.TIMED_OUT, f"its steps were not through within {sight.policy.timeout}"
+    why = "" if sight.wanted is not None else ", for the graph is not accepted"
+    return Reason.TIMED_OUT, f"its steps were not through within {sight.policy.timeout}{why}"
 
 
 def _fail(step: _Step, reason: Reason, message: str) -> ReleaseStatus:

@@ -168,8 +168,11 @@ def _why_unready(snapshot: GraphSnapshot, graph: Accepted | None, version: Relea
 
 
 def _why_member(snapshot: GraphSnapshot, graph: Accepted | None, member: PinnedMember) -> str:
+    deployment = snapshot.around.get(MODEL_DEPLOYMENT, member.name)
+    if deployment is None:
+        return f"{Ref(MODEL_DEPLOYMENT, snapshot.namespace, member.name)} is gone"
     why = "" if graph is None else no_adapter(graph.spec.protocol, member.protocol)
-    down = None if why else why_silent(snapshot.around.get(MODEL_DEPLOYMENT, member.name) or {}, member.revision)
+    down = None if why else why_silent(deployment, member.revision)
     why = why if down is None else down[1]
     return f"ModelDeployment {member.name}, revision {member.revision}: {why}" if why else ""
 

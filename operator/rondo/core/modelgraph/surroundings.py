@@ -82,11 +82,22 @@ def gather(view: View, namespace: str, roots: Iterable[Object], memory: Memory) 
 
 
 def targets_of(graph: Object) -> Iterator[tuple[str, str]]:
-    """Give kind and name of what a graph points at, of any form that the API server may have kept."""
+    """Give kind and name of what a graph points at, of any form that the API server may have kept.
+
+    A release may ask ModelDeployments that the spec does not name, or not any more.
+    """
     for node in graph.get("spec", {}).get("nodes", ()):
         target: Mapping[str, Any] = node.get("target") or {}
         if "name" in target:
             yield target.get("kind", TargetKind.MODEL_DEPLOYMENT.value), target["name"]
+    yield from ((TargetKind.MODEL_DEPLOYMENT.value, member["name"]) for member in pinned_members(graph))
+
+
+def pinned_members(graph: Object) -> Iterator[Mapping[str, Any]]:
+    """Give the members of what is served and of the candidate, of any form that was ever written."""
+    release: Mapping[str, Any] = graph.get("status", {}).get("release") or {}
+    for part in ("served", "candidate"):
+        yield from (release.get(part) or {}).get("members", ())
 
 
 def _points_at(ref: Ref, thing: Object) -> Iterator[Ref]:

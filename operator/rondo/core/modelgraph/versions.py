@@ -6,7 +6,7 @@ that it points at have releases of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from rondo.api.release import (
 from rondo.core import conditions
 from rondo.core.deployment.canonical import digest
 from rondo.core.deployment.revision import name_of
-from rondo.core.modelgraph.surroundings import Surroundings
+from rondo.core.modelgraph.surroundings import Surroundings, pinned_members
 from rondo.core.plan import Object
 from rondo.core.resources import MODEL_DEPLOYMENT
 
@@ -138,9 +138,8 @@ def services_of(version: ReleaseVersion | None) -> list[str]:
 def pinned_in(graph: Object) -> frozenset[str]:
     """Give the Services of all revisions that a graph needs by its status, of any form that was ever written."""
     release: Mapping[str, Any] = graph.get("status", {}).get("release") or {}
-    versions: Iterable[Mapping[str, Any]] = (release.get(part) or {} for part in ("served", "candidate"))
-    members = (member for version in versions for member in version.get("members", ()))
-    return frozenset([*(name_of(m["name"], m["revision"]) for m in members), *release.get("leaving", ())])
+    members = (name_of(member["name"], member["revision"]) for member in pinned_members(graph))
+    return frozenset([*members, *release.get("leaving", ())])
 
 
 def _known(before: ReleaseStatus | None) -> Mapping[str, PinnedMember]:

@@ -319,6 +319,53 @@ def test_a_release_is_aborted_also_while_the_graph_is_refused(world: World) -> N
     assert list(parts(world)) == ["g"]
 
 
+def test_a_typo_during_a_release_says_nothing_of_members_that_answer(world: World) -> None:
+    edit(world, B, release={"steps": STEPS})
+    world.put(released(target("b", "bb"), release={"steps": STEPS}))
+    go_on(world, seconds=1)
+    assert world.says("g", "Accepted") == "False/TargetNotFound"
+    assert world.says("g", "Released") == "Unknown/Progressing"
+    assert "b, revision" not in world.condition("g", "Released")["message"]
+    go_on(world, hours=3)
+    go_on(world, seconds=30)
+    assert world.says("g", "Released") == "False/TimedOut"
+    words = "its steps were not through within 2h, for the graph is not accepted; back to release 1"
+    assert world.condition("g", "Released")["message"].endswith(words)
+
+
+def test_a_member_of_a_release_is_heard_also_when_the_spec_does_not_name_it(world: World) -> None:
+    edit(world, B)
+    world.put(released(target("b", "bb")))
+    go_on(world, seconds=1)
+    world.model("b", revision="b1", kept={"b1": 0})
+    world.settle()
+    assert "b, revision b1: no pod of it answers yet" in world.condition("g", "Released")["message"]
+
+
+def test_a_member_that_is_deleted_during_its_canary_is_called_gone(world: World) -> None:
+    edit(world, B)
+    world.remove(MODEL_DEPLOYMENT, "b")
+    go_on(world, seconds=1)
+    assert world.says("g", "Released") == "Unknown/MemberNotReady"
+    assert "; ModelDeployment team/b is gone; it goes" in world.condition("g", "Released")["message"]
+    go_on(world, hours=3)
+    go_on(world, seconds=30)
+    assert world.says("g", "Released") == "False/MemberNotReady"
+    words = "release 2 was rolled back at step 1 (10%): ModelDeployment team/b is gone; back to release 1"
+    assert world.condition("g", "Released")["message"] == words
+
+
+def test_a_served_member_that_was_made_again_is_lost_also_when_the_spec_does_not_name_it(world: World) -> None:
+    edit(world, B)
+    world.remove(MODEL_DEPLOYMENT, "a")
+    go_on(world, seconds=0)
+    assert state(world) == "2 Progressing 1/10"
+    world.model("a", revision="other", kept={"other": 1})
+    go_on(world, seconds=0)
+    assert state(world).startswith("2 Promoted")
+    assert hosts(world, "g") == ["http://b-b1.team.svc"]
+
+
 def test_that_nobody_judges_a_release_is_told(world: World) -> None:
     edit(world)
     world.put(graph("g", A, B))
