@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rondo.core.deployment.finding import Finding, from_failure
 from rondo.core.modelgraph.compilation import with_port
@@ -12,6 +12,7 @@ from rondo.core.modelgraph.parts import Entry
 from rondo.core.modelgraph.snapshot import GraphSnapshot
 from rondo.core.plan import Ref
 from rondo.core.resources import CONFIG_MAP
+from rondo.core.router.render import leads_to
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,15 @@ def see_serving(snapshot: GraphSnapshot, wanted: Mapping[str, Entry] | None) -> 
     common = set(served.values())
     revision = common.pop() if len(common) == 1 else ""
     finding = None if wanted is None else _unplanned(snapshot, wanted) or _unserved(snapshot, wanted)
-    return Serving(finding, revision, len(served))
+    return Serving(_led(snapshot, finding), revision, len(served))
+
+
+def _led(snapshot: GraphSnapshot, finding: Finding | None) -> Finding | None:
+    """Say also where requests go while the Service leads to another router than the graph asks for."""
+    if finding is None or snapshot.service is None or not snapshot.led_elsewhere:
+        return finding
+    words = f"its Service still leads to router {leads_to(snapshot.service)}"
+    return replace(finding, message=f"{finding.message}; {words}")
 
 
 def _unplanned(snapshot: GraphSnapshot, wanted: Mapping[str, Entry]) -> Finding | None:
@@ -77,7 +86,8 @@ def _unserved(snapshot: GraphSnapshot, wanted: Mapping[str, Entry]) -> Finding |
     if not served:
         reason, words = router.why_down()
         normal = reason in {Reason.ROUTER_STARTING, "Starting", "NotReady"}
-        return Finding(reason, f"no router answers: {words}", normal=normal)
+        silent = f"router {router.key.name} does not serve it yet" if snapshot.led_elsewhere else "no router answers"
+        return Finding(reason, f"{silent}: {words}", normal=normal)
     planned = {part: router.document.entries[part]["revision"] for part in wanted}
     behind = {pod for part in wanted for pod, told in router.served(part).items() if told != planned[part]}
     if not behind:

@@ -430,6 +430,23 @@ def test_a_graph_moves_to_a_router_of_its_own_when_that_serves_it(world: World) 
     assert world.says("h", "Ready") == "True/Ready"
 
 
+def test_a_router_that_is_not_up_yet_is_not_said_to_be_the_only_one(world: World) -> None:
+    world.put(graph("h", A))
+    world.serve()
+    world.put(graph("h", A, router={"own": True}))
+    world.refusals[DEPLOYMENT] = Failure(403, "Forbidden", "exceeded quota: small", START)
+    world.settle()
+    words = (
+        "router h-router does not serve it yet: Deployment team/h-router cannot be applied: exceeded quota: small; "
+        f"its Service still leads to router {ROUTER}"
+    )
+    assert world.condition("h", "Ready")["message"] == words
+    assert leads(world, "h") == ROUTER
+    world.routers(router="h-router")
+    world.settle()
+    assert world.condition("h", "Ready")["message"].endswith(f"; its Service still leads to router {ROUTER}")
+
+
 def test_a_graph_cannot_take_the_name_of_the_namespaces_router(world: World) -> None:
     world.put(graph("rondo", A, router={"own": True}))
     world.settle()
