@@ -10,6 +10,7 @@ from rondo.api.modelgraph import Target, TargetKind
 from rondo.api.modelruntime import Protocol
 from rondo.api.release import PinnedMember
 from rondo.core import conditions
+from rondo.core.deployment.finding import Reason as Rollout
 from rondo.core.deployment.render import url as url_of
 from rondo.core.deployment.revision import name_of
 from rondo.core.modelgraph.finding import Reason
@@ -134,7 +135,10 @@ def _why_unavailable(deployment: Object) -> tuple[str, str] | None:
     if available.get("status") == "True":
         return None
     told = ready if ready.get("status") == "False" else available
-    return told.get("reason", Reason.NOT_OBSERVED), f": {told.get('message') or 'not observed yet'}"
+    reason, words = told.get("reason", Reason.NOT_OBSERVED), told.get("message") or "not observed yet"
+    if reason == Rollout.ROLLING_OUT:  # Nothing is wrong: its pods may be ready, and their Deployment not say so yet.
+        words = f"it has not said yet that it answers: {words}"
+    return reason, f": {words}"
 
 
 def _why_pins_silent(deployment: Object, pins: Sequence[PinnedMember]) -> tuple[str, str] | None:

@@ -14,8 +14,10 @@ from typing import Final, assert_never
 
 from rondo.api.modelgraph import ModelGraphStatus
 from rondo.api.status import ConditionStatus
+from rondo.core import causes
 from rondo.core.conditions import Status, shorten
 from rondo.core.deployment.finding import Finding
+from rondo.core.deployment.finding import Reason as Rollout
 from rondo.core.deployment.objects import Change, compare
 from rondo.core.durations import parse_time
 from rondo.core.modelgraph import report
@@ -36,9 +38,15 @@ PATIENCE: Final = timedelta(minutes=1)
 """How long a target may be missing before that counts as stalled: an apply of a folder may bring it last."""
 
 _HARMLESS: Final = frozenset({
-    Reason.READY, Reason.PLANNING, Reason.ROUTER_STARTING, Reason.ROUTER_RELOADING, "Progressing", "MemberNotReady",
+    Reason.READY, Reason.PLANNING, Reason.ROUTER_RELOADING, "Progressing", "MemberNotReady",
 })  # fmt: skip
 """Reasons of Ready that belong to the course of things."""
+
+_BEGINNING: Final = frozenset({
+    Reason.ROUTER_STARTING, Reason.NOT_OBSERVED, Rollout.ROLLING_OUT, Rollout.NEW_REVISION, Rollout.RECREATING,
+    Rollout.WAITING_FOR_MODEL, causes.Reason.STARTING, causes.Reason.NOT_READY,
+})  # fmt: skip
+"""Reasons, of routers, members and the Service, that do so until a graph is Ready; after that something was lost."""
 
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """Names of Services; RFC 1035."""
@@ -160,14 +168,33 @@ def _refusal(snapshot: GraphSnapshot, refused: Refused, now: datetime) -> Findin
 
 
 def _events(old: ModelGraphStatus, new: ModelGraphStatus) -> tuple[EventDraft, ...]:
-    """Tell of each change of Ready and of its reason, and of a release."""
+    """Tell of each change of Ready and of its reason, of trouble that it has come to, and of a release."""
     told = tuple(release_events(old.release, new.release))
     before, now = _ready(old), _ready(new)
-    if now is None or (before is not None and (before.status, before.reason) == (now.status, now.reason)):
+    if now is None:
         return told
-    harmless = now.reason in _HARMLESS
+    calm = _is_calm(new)
+    same = before is not None and (before.status, before.reason) == (now.status, now.reason)
+    if same and (calm or not _is_calm(old)):
+        return told
+    harmless = now.reason in _HARMLESS or (calm and not _fell(before, now))
     type_ = EventType.NORMAL if harmless else EventType.WARNING
     return (*told, EventDraft(type_, now.reason, "Serve", shorten(now.message)))
+
+
+def _is_calm(status: ModelGraphStatus) -> bool:
+    """Tell whether all that keeps a graph from being Ready in full belongs to a beginning."""
+    ready = _ready(status)
+    if ready is None or ready.reason != Reason.DEGRADED:
+        return ready is None or ready.reason in _HARMLESS | _BEGINNING
+    return all(node.ready or node.reason in _BEGINNING for node in status.nodes)
+
+
+def _fell(before: ConditionStatus | None, now: ConditionStatus) -> bool:
+    """Tell whether a graph has been Ready as it is written now."""
+    if before is None or before.status != Status.TRUE:
+        return False
+    return before.observed_generation == now.observed_generation
 
 
 def _ready(status: ModelGraphStatus) -> ConditionStatus | None:

@@ -601,6 +601,75 @@ def test_lost_routers_are_told_with_their_cause(world: World) -> None:
     assert [event.type for event in world.events if event.reason == "NotReady"][-1] == EventType.WARNING
 
 
+def told(world: World) -> list[tuple[str, str]]:
+    """Give type and reason of the events so far, and forget them."""
+    found = [(event.type.value, event.reason) for event in world.events]
+    world.events.clear()
+    return found
+
+
+def test_a_member_whose_pods_are_ready_before_it_says_that_it_answers(world: World) -> None:
+    world.model("a", ready=False, reason="RollingOut", message="1/1 pods of revision a1 ready")
+    world.serve()
+    words = "ModelDeployment team/a: it has not said yet that it answers: 1/1 pods of revision a1 ready"
+    assert world.node("g", "a")["message"] == words
+
+
+def test_a_beginning_without_trouble_warns_of_nothing() -> None:
+    world = World()
+    for name in ("a", "b"):
+        world.model(name, ready=False, reason="RollingOut", message="0/1 pods of revision x ready")
+    world.put(graph("g", CASCADE, A, B))
+    world.settle()
+    world.model("a", ready=False, reason="Starting")
+    world.settle()
+    world.model("a", ready=False, reason="NotReady")
+    world.settle()
+    world.model("a")
+    world.settle()
+    world.routers(ready=False)
+    world.serve()
+    world.model("b")
+    world.settle()
+    assert world.says("g", "Ready") == "True/Ready"
+    found = told(world)
+    assert ("Normal", "RollingOut") in found
+    assert ("Normal", "Degraded") in found
+    assert {type_ for type_, _ in found} == {"Normal"}
+
+
+def test_a_target_that_fails_before_it_ever_answered_is_warned_of_once(world: World) -> None:
+    world.model("b", ready=False, reason="Starting")
+    world.serve()
+    assert told(world)[-1] == ("Normal", "Degraded")
+    world.model("b", ready=False)
+    world.settle()
+    assert told(world) == [("Warning", "Degraded")]
+    world.model("b", ready=False, reason="NotReady")
+    world.settle()
+    assert told(world) == []
+
+
+def test_what_is_lost_after_a_graph_was_ready_is_warned_of(world: World) -> None:
+    world.serve()
+    told(world)
+    world.model("a", ready=False, reason="RollingOut")
+    world.settle()
+    assert told(world) == [("Warning", "Degraded")]
+    world.model("b", ready=False, reason="RollingOut")
+    world.settle()
+    assert told(world) == [("Warning", "RollingOut")]
+
+
+def test_an_edit_begins_anew(world: World) -> None:
+    world.serve()
+    told(world)
+    world.model("c", ready=False, reason="RollingOut")
+    world.put(graph("g", target("c")))
+    world.settle()
+    assert told(world) == [("Normal", "RollingOut")]
+
+
 def leads(world: World, name: str) -> str:
     service = world.get(SERVICE, name)
     assert service is not None

@@ -111,6 +111,7 @@ class World:
         ready: bool = True,
         protocol: str = "OpenAI",
         message: str = "",
+        reason: str = "CrashLoop",
         revision: str = "",
         kept: Mapping[str, int] | None = None,
     ) -> None:
@@ -119,7 +120,7 @@ class World:
         why = {
             "type": "Ready",
             "status": said["status"],
-            "reason": "Ready" if ready else "CrashLoop",
+            "reason": "Ready" if ready else reason,
             "message": message,
         }
         body = {
