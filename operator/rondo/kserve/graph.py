@@ -11,7 +11,7 @@ from typing import Any, Final
 import pydantic
 
 from rondo.api.base import API_VERSION, Json
-from rondo.api.modelgraph import MAX_NODES, ModelGraphSpec
+from rondo.api.modelgraph import MAX_NODES, Limits, ModelGraphSpec
 from rondo.api.modelruntime import Protocol
 from rondo.core.modelgraph import validation
 from rondo.core.problems import Problem, from_validation_error
@@ -44,6 +44,12 @@ FAILURES: Final = (
     "failures: a step that does not answer gives 502 or 504, in KServe 500; errors of the router itself have another "
     "body"
 )
+LIMITS: Final = (
+    f"a body of more than {Limits().body} that has to be read gets 413, and what exceeds {Limits().in_flight} requests "
+    "at once in each router gets 429; KServe has no such limits: spec.limits raises them"
+)
+"""What holds for every ModelGraph that does not say otherwise."""
+
 NO_PATH: Final = "paths: any path is answered, by POST only; KServe takes any method"
 _PATHS: Final = {
     Protocol.KSERVE_V1: "POST /v1/models/NAME:predict with any NAME",
@@ -176,4 +182,4 @@ def _refused(spec: dict[str, Any]) -> list[Problem]:
 def _remarks(protocol: Protocol) -> tuple[str, ...]:
     path = _PATHS.get(protocol)
     said = f"paths: clients ask {path}; KServe takes any path and method" if path else NO_PATH
-    return (said, HEADERS, FAILURES)
+    return (said, f"limits: {LIMITS}", HEADERS, FAILURES)

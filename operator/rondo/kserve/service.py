@@ -20,6 +20,7 @@ from rondo.api.modelruntime import Protocol
 from rondo.core.problems import Problem, from_validation_error
 from rondo.kserve.fields import Fields
 from rondo.kserve.findings import Imported, Report
+from rondo.kserve.graph import LIMITS
 from rondo.kserve.inferenceservice import FRAMEWORKS, MAIN, Custom, Model, read_custom, read_model, read_protocol
 from rondo.kserve.metadata import read_object
 from rondo.kserve.names import why_no_service
@@ -131,6 +132,7 @@ def _write(made: _Made, predictor: Fields, transformer: Fields | None) -> None:
         deployed = f"{name}-model"
         _write_model(made, predictor, model, deployed)
         spoken = _spoken_by(read_custom(transformer, made.report), model, transformer.at("containers"), made.report)
+        made.report.note(transformer.path, f"asks its predictor by this graph: {LIMITS}", document=made.next)
         made.documents.append(_graph(made, behind, deployed, spoken, predictor))
     _write_transformer(made, transformer, name, behind)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rondo.api.modelgraph import TargetKind
+from rondo.api.modelgraph import Limits, TargetKind
 from rondo.api.modelruntime import Protocol
 from rondo.kserve.findings import Imported
 from rondo.kserve.graph import import_graph
@@ -476,6 +476,14 @@ def test_metadata_is_kept_but_for_what_means_something_to_kserve_alone() -> None
         "metadata.labels[networking.knative.dev/visibility]",
         "metadata.annotations[serving.kserve.io/deploymentMode]",
     ]
+
+
+def test_limits_that_only_a_model_graph_has_are_told() -> None:
+    result = import_graph(graph(router("Sequence", {"serviceName": "a"})), KNOWN)
+    (said,) = [remark for remark in result.remarks if remark.startswith("limits: ")]
+    default = Limits()
+    assert f"more than {default.body} " in said
+    assert f"{default.in_flight} requests" in said
 
 
 ONE = {"serviceName": "a"}

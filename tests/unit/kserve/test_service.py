@@ -305,7 +305,9 @@ def test_a_transformer_asks_its_predictor_itself() -> None:
     want = ["--model_name", "net", "--predictor_host", "cifar-predictor", "--http_port", "8080"]
     assert container["args"] == want
     assert plain["kind"] == "Service"
-    assert {note.document for note in result.notes} == {2}
+    assert {note.document for note in result.notes} == {1, 2}
+    (limits,) = [note.message for note in result.notes if note.document == 1]
+    assert "more than 4Mi that has to be read gets 413" in limits
 
 
 @pytest.mark.parametrize(
