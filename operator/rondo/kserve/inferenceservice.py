@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rondo.api.base import Json
 from rondo.api.modelruntime import Protocol
-from rondo.core.problems import Problem
 from rondo.kserve.fields import Fields, ShapeError
 from rondo.kserve.findings import Report
 
@@ -29,6 +29,13 @@ _PORT: Final = 8080
 """Where KServe expects a container to listen that names no port."""
 
 _PROTOCOLS: Final = {"": Protocol.KSERVE_V1, "v1": Protocol.KSERVE_V1, "v2": Protocol.OPEN_INFERENCE}
+_GRPC_PORTS: Final = ("h2c", "grpc")
+"""What ports of gRPC are called, by themselves or before a `-`: `h2c` for Knative, `grpc-port` for Istio."""
+
+_NO_GRPC: Final = (
+    "a ModelDeployment is asked by HTTP, v1 and v2; gRPC is for ModelGraphs, which ask a Service by it with "
+    "transport: GRPC"
+)
 _STORAGE: Final = "STORAGE_URI"
 _PROTOCOL: Final = "PROTOCOL"
 
@@ -109,12 +116,14 @@ def read_model(component: Fields, report: Report) -> Model | None:
     called = "" if written is None else written.text("name")
     if not called:
         report.problem(f"{fields.at('modelFormat')}.name", "there is no format of the model")
+    grpc = read_grpc(fields.listing("ports"), fields.at("ports"), report)
+    spoken = read_protocol(fields.text("protocolVersion"), fields.at("protocolVersion"), report)
     return Model(
         fields=fields,
         format=called,
         runtime=fields.text("runtime"),
         uri=fields.text("storageUri"),
-        protocol=read_protocol(fields.text("protocolVersion"), fields.at("protocolVersion"), report),
+        protocol=None if grpc else spoken,
     )
 
 
@@ -135,18 +144,30 @@ def read_custom(component: Fields, report: Report) -> Custom | None:
     main = containers[index]
     given = {each.get("name"): each.get("value") for each in main.get("env") or () if isinstance(each, dict)}
     env = [each for each in main.get("env") or () if not isinstance(each, dict) or each.get("name") != _STORAGE]
+    grpc = read_grpc(main.get("ports"), f"{path}[{index}].ports", report)
+    spoken = read_protocol(str(given.get(_PROTOCOL) or ""), f"{path}[{index}].env[{_PROTOCOL}]", report)
     return Custom(
         path=component.path,
         main={**{key: value for key, value in main.items() if key != "env"}, **({"env": env} if env else {})},
         index=index,
         others=tuple(each for each in containers if each is not main),
         uri=str(given.get(_STORAGE) or ""),
-        protocol=read_protocol(str(given.get(_PROTOCOL) or ""), f"{path}[{index}].env[{_PROTOCOL}]", report),
+        protocol=None if grpc else spoken,
     )
+
+
+def read_grpc(ports: Json, path: str, report: Report) -> bool:
+    """Find ports of gRPC by their names, each a problem; tells whether the first, where requests come to, is one."""
+    names = [str(port.get("name") or "") if isinstance(port, dict) else "" for port in ports or ()]
+    found = [name.partition("-")[0] in _GRPC_PORTS for name in names]
+    for index, name in enumerate(names):
+        if found[index]:
+            report.problem(f"{path}[{index}].name", f"{name} means gRPC: {_NO_GRPC}")
+    return found[:1] == [True]
 
 
 def read_protocol(version: str, path: str, report: Report) -> Protocol | None:
     """Read a version of the protocol; None for gRPC, which is a problem. Without one it is v1."""
     if version not in _PROTOCOLS:
-        report.problems.append(Problem(path, f"{version}: Rondo speaks HTTP, v1 and v2, and no gRPC"))
+        report.problem(path, f"{version}: {_NO_GRPC}")
     return _PROTOCOLS.get(version)

@@ -172,7 +172,7 @@ CASES = {
             **custom(
                 STORAGE,
                 {"name": "PROTOCOL", "value": "v2"},
-                ports=[{"containerPort": 9000, "name": "h2c"}],
+                ports=[{"containerPort": 9000, "name": "http1"}],
                 command=["serve"],
                 livenessProbe={"httpGet": {"port": 9000}},
                 resources={},
@@ -343,7 +343,22 @@ PROBLEMS = {
     "an explainer": ({"predictor": sklearn(), "explainer": {"art": {}}}, "spec.explainer: there are no explainers", 1),
     "gRPC": (
         {"predictor": {"model": {**sklearn()["model"], "protocolVersion": "grpc-v2"}}},
-        "spec.predictor.model.protocolVersion: grpc-v2: Rondo speaks HTTP",
+        "spec.predictor.model.protocolVersion: grpc-v2: a ModelDeployment is asked by HTTP",
+        1,
+    ),
+    "a container of gRPC": (
+        {"predictor": custom(ports=[{"containerPort": 9000, "name": "h2c"}])},
+        "spec.predictor.containers[0].ports[0].name: h2c means gRPC: a ModelDeployment is asked by HTTP",
+        2,
+    ),
+    "a container that speaks gRPC too": (
+        {"predictor": custom(ports=[{"containerPort": 80}, {"containerPort": 9000, "name": "grpc-port"}])},
+        "spec.predictor.containers[0].ports[1].name: grpc-port means gRPC",
+        2,
+    ),
+    "a model by gRPC": (
+        {"predictor": {"model": {**sklearn()["model"], "ports": [{"containerPort": 9000, "name": "h2c"}]}}},
+        "spec.predictor.model.ports[0].name: h2c means gRPC",
         1,
     ),
     "containers beside a model": (
@@ -382,6 +397,14 @@ DESCRIBED = {
         Service("iris", TargetKind.SERVICE, Protocol.KSERVE_V1, "x"),
     ),
     "a container with a model": (service(predictor=custom(STORAGE)), Service("iris")),
+    "a container of gRPC": (
+        service(predictor=custom(ports=[{"name": "h2c", "containerPort": 9000}])),
+        Service("iris", TargetKind.SERVICE, None),
+    ),
+    "a container that speaks gRPC too": (
+        service(predictor=custom(ports=[{"containerPort": 80}, {"name": "grpc", "containerPort": 9000}])),
+        Service("iris", TargetKind.SERVICE, Protocol.KSERVE_V1),
+    ),
     "a transformer": (
         service(predictor=sklearn(), transformer=custom({"name": "PROTOCOL", "value": "v2"})),
         Service("iris", TargetKind.SERVICE, Protocol.OPEN_INFERENCE),
