@@ -8,7 +8,7 @@ does, whatever the runtime speaks, and takes any model's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pydantic
@@ -268,4 +268,6 @@ def _check(made: _Made) -> None:
                 Problem("spec", f"the {title} that it becomes is refused: {each}") for each in found
             ]
             made.documents.clear()
+            # There is no manifest any more that a note could concern.
+            made.report.notes[:] = [replace(note, document=0, place="") for note in made.report.notes]
             return

@@ -389,6 +389,13 @@ def test_cannot_be_expressed(spec: Json, want: str, documents: int) -> None:
     assert len(result.documents) == documents
 
 
+def test_notes_of_manifests_that_are_not_given_out_concern_none() -> None:
+    refused = {"predictor": sklearn(tolerations=[{"taint": "x"}]), "transformer": custom()}
+    result = import_service(service(**refused))
+    assert result.documents == ()
+    assert {note.document for note in result.notes} == {0}
+
+
 DESCRIBED = {
     "a model of v1": (service(predictor=old("sklearn")), Service("iris")),
     "a model of v2": (service(predictor=sklearn()), Service("iris", protocol=Protocol.OPEN_INFERENCE)),
