@@ -78,7 +78,15 @@ def import_graph(content: Json, services: Services) -> Imported:
     routers = read_routers(spec, report)
     protocol = choose_protocol(routers, services, report)
     settings = _settings(spec, report)
-    nodes = [] if report.problems else _write(routers, protocol, services, settings.pop("step", None), report)
+    writer = Writer(
+        routers,
+        protocol,
+        services,
+        report,
+        namespace=metadata.get("namespace", ""),
+        timeout=settings.pop("step", None),
+    )
+    nodes = [] if report.problems else _write(routers, writer, report)
     for path in fields.left():
         field = path.removeprefix("spec.")
         report.note(path, f"has no counterpart and is left out{_because(field)}", place="spec")
@@ -114,10 +122,7 @@ def choose_protocol(routers: Routers, services: Services, report: Report) -> Pro
     return Protocol.KSERVE_V1 if Protocol.KSERVE_V1 in spoken else min(spoken)
 
 
-def _write(
-    routers: Routers, protocol: Protocol, services: Services, timeout: str | None, report: Report
-) -> list[dict[str, Any]]:
-    writer = Writer(routers, protocol, services, timeout, report)
+def _write(routers: Routers, writer: Writer, report: Report) -> list[dict[str, Any]]:
     try:
         writer.write_root()
     except TooLargeError:

@@ -14,6 +14,10 @@ HTTP: Final = 80
 """The port of every Service that is written."""
 
 _URL: Final = re.compile(r"(https?)://([^/?#@]+)(/[^?#]*)?")
+_NEAR: Final = re.compile(
+    r"http://([a-z0-9][-a-z0-9]*)\.([-a-z0-9]+)\.svc(?:\.cluster\.local)?(?::([0-9]{1,5}))?(/[^?#]*)?"
+)
+"""Address of a Service: name, namespace, port and path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,22 @@ class Service:
 Services = Mapping[str, Service]
 
 
-def target_of_url(url: str) -> dict[str, Any]:
+def target_of_url(url: str, namespace: str) -> dict[str, Any]:
     """Write an address as a node's target: host and path apart, since KServe asks for exactly that path.
+
+    A Service of the graph's namespace is named as such, so that it is watched.
+
+    Args:
+        url: The address.
+        namespace: The graph's; empty if that is not known.
 
     Raises:
         ValueError: It cannot be asked.
     """
+    near = _NEAR.fullmatch(url)
+    if near is not None and near[2] == namespace:
+        port, path = int(near[3] or HTTP), near[4] or "/"
+        return {"kind": TargetKind.SERVICE.value, "name": near[1], "port": port, "path": path}
     found = _URL.fullmatch(url)
     if found is None:
         raise ValueError(f"{url!r} is no address that can be asked: http:// or https://, host, port, path and no query")

@@ -60,13 +60,21 @@ class Writer:
     """
 
     def __init__(
-        self, routers: Routers, protocol: Protocol, services: Services, timeout: str | None, report: Report
+        self,
+        routers: Routers,
+        protocol: Protocol,
+        services: Services,
+        report: Report,
+        *,
+        namespace: str,
+        timeout: str | None,
     ) -> None:
         self.nodes: list[NodeJson] = []
         self.reached: set[str] = set()
         self._routers = routers
         self._protocol = protocol
         self._services = services
+        self._namespace = namespace
         self._timeout = timeout
         self._report = report
         self._names: set[str] = set()
@@ -121,21 +129,28 @@ class Writer:
         if step.node:
             self._write_router(node, step.node, wanted, asked.above)
         else:
-            node["target"] = self._target(step)
+            node["target"] = self._target(step, node)
             if self._timeout:
                 node["timeout"] = self._timeout
         if wanted.body != given.body:
             node["request"] = {"body": wanted.body}
         return node
 
-    def _target(self, step: Step) -> dict[str, Any]:
+    def _target(self, step: Step, node: NodeJson) -> dict[str, Any]:
         if step.service:
             return self._services.get(step.service, Service(step.service)).target()
         try:
-            return target_of_url(step.url)
+            target = target_of_url(step.url, self._namespace)
         except ValueError as error:
             self._report.problem(f"{step.path}.serviceUrl", str(error))
             return {}
+        if "url" not in target:
+            words = (
+                f"Service {target['name']} of the graph's own namespace is asked as such, so that status tells whether "
+                f"it answers: it has to have port {target['port']}"
+            )
+            self._report.note(f"{step.path}.serviceUrl", words, place=_place(node))
+        return target
 
     def _condition(self, step: Step, base: str) -> str:
         """Write the condition of a step; one that cannot be written is a problem."""

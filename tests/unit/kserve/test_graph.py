@@ -390,6 +390,34 @@ def test_addresses_are_asked_at_exactly_their_path() -> None:
     ]
 
 
+ADDRESSES = {
+    "plain": ("http://m.team.svc", {"port": 80, "path": "/"}),
+    "in full": ("http://m.team.svc.cluster.local:8080/v1/x", {"port": 8080, "path": "/v1/x"}),
+    "another namespace": ("http://m.other.svc/x", None),
+    "with TLS": ("https://m.team.svc/x", None),
+    "a pod": ("http://m-0.m.team.svc/x", None),
+    "another cluster": ("http://m.team.svc.example.com/x", None),
+}
+
+
+@pytest.mark.parametrize(("url", "want"), ADDRESSES.values(), ids=ADDRESSES.keys())
+def test_an_address_of_a_service_of_the_own_namespace_names_the_service(url: str, want: Json) -> None:
+    content = graph(router("Splitter", {"serviceUrl": url, "weight": 100}))
+    content["metadata"]["namespace"] = "team"
+    result = import_graph(content, {})
+    (target,) = [node["target"] for node in result.documents[0]["spec"]["nodes"][1:]]
+    if want is None:
+        assert ("url" in target, result.notes) == (True, ())
+    else:
+        assert target == {"kind": "Service", "name": "m", **want}
+        assert [note.path for note in result.notes] == ["spec.nodes.root.steps[0].serviceUrl"]
+
+
+def test_an_address_stays_one_where_the_graphs_namespace_is_not_known() -> None:
+    (_, node) = nodes_of(graph(router("Sequence", {"serviceUrl": "http://m.team.svc/x"})), {})
+    assert node["target"] == {"url": "http://m.team.svc", "path": "/x"}
+
+
 def test_a_service_is_asked_by_its_models_name() -> None:
     (_, node) = nodes_of(graph(router("Sequence", {"serviceName": "own"})), {"own": CUSTOM})
     assert node["target"] == {"kind": "Service", "name": "own", "port": 80, "model": "cifar"}
