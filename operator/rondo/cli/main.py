@@ -18,7 +18,6 @@ from rondo.cli.options import Context, Kubeconfig, Namespace
 from rondo.version import __version__
 
 app = typer.Typer(
-    help="Rondo orchestrates AI on Kubernetes: pipelines, model deployments and graphs of models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,6 +36,12 @@ Target = Annotated[
     ),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON; - reads standard input.")]
+
+
+@app.callback()
+def rondo(*, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
+    """Rondo orchestrates AI on Kubernetes: pipelines, model deployments and graphs of models."""
+    # Commands take these up themselves, as `rondo.cli.options` says.
 
 
 @app.command()

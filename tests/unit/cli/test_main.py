@@ -76,6 +76,7 @@ def test_watch_without_a_cluster_says_what_to_set() -> None:
         ("graph", "show", "test"),
         ("graph", "x", "-w"),
         ("graph", "-w", "x"),
+        ("-n", "team", "graph", "x"),
     ],
 )
 def test_graph_takes_a_name_or_a_command(arguments: tuple[str, ...]) -> None:
@@ -129,6 +130,59 @@ def test_watch_of_a_cluster_that_does_not_answer(tmp_path: Path, server: str) ->
     assert done.stderr.count("\n") == 1
     other = rondo("watch", "--context", "d", KUBECONFIG=str(file))
     assert (other.returncode, "Expected object with name d" in other.stderr) == (2, True)
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[tuple[dict[str, str], list[str]]]:
+    """A server that refuses every GET; gives it as a cluster of a kubeconfig, and the paths that were asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"server": f"http://127.0.0.1:{server.server_port}"}, asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "want"),
+    [
+        (("watch",), "of-the-context"),
+        (("-n", "above", "watch"), "above"),
+        (("-n", "above", "watch", "-n", "own"), "own"),
+        (("--namespace", "above", "graph", "x"), "above"),
+        (("-n", "above", "graph", "-n", "own", "x"), "own"),
+        (("-n", "above", "graph", "test", "x", "-f", "-"), "above"),
+        (("--context", "other", "graph", "x"), "of-the-other"),
+        (("--context", "nowhere", "graph", "x", "--context", "other"), "of-the-other"),
+    ],
+)
+def test_which_cluster_may_stand_before_the_command(tmp_path: Path, arguments: tuple[str, ...], want: str) -> None:
+    with refusing() as (cluster, asked):
+        file = tmp_path / "config"
+        namespaces = {"c": "of-the-context", "other": "of-the-other"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "contexts": [
+                {"name": name, "context": {"cluster": "c", "user": "u", "namespace": namespace}}
+                for name, namespace in namespaces.items()
+            ],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+        file.write_text(json.dumps(config))
+        done = rondo("--kubeconfig", str(file), *arguments, stdin="{}")
+    assert done.returncode == 2
+    assert [path.split("/")[5] for path in asked[:1]] == [want]
 
 
 @contextlib.contextmanager
