@@ -138,9 +138,13 @@ def _conditions(verdict: Verdict, release: ReleaseStatus | None, *, was_ready: b
 
 
 def _members_ready(graph: Accepted) -> Condition:
-    counted = f"{len(graph.members) - len(graph.down)}/{len(graph.members)} targets answer"
+    watched = [name for name, member in graph.members.items() if member.reason != Reason.EXTERNAL]
+    outside = len(graph.members) - len(watched)
+    unwatched = f"{outside} outside the cluster {'is' if outside == 1 else 'are'} not watched"
+    counted = f"{len(watched) - len(graph.down)}/{len(watched)} targets answer" if watched else ""
+    counted = "; ".join(filter(None, (counted, unwatched if outside else "")))
     if not graph.down:
-        return Condition("MembersReady", Status.TRUE, Reason.ALL_ANSWER, counted)
+        return Condition("MembersReady", Status.TRUE, Reason.ALL_ANSWER if watched else Reason.EXTERNAL, counted)
     return Condition("MembersReady", Status.FALSE, _first_down(graph).reason, f"{counted}: {_down(graph)}")
 
 

@@ -525,6 +525,11 @@ def test_credentials_are_mounted_for_what_is_served_and_no_longer(world: World) 
     item = {"name": "vendor", "items": [{"key": "token", "path": "vendor/token"}], "optional": True}
     assert sources(world) == [{"secret": item}]
     assert world.node("h", "far")["reason"] == "External"
+    assert world.says("h", "MembersReady") == "True/External"
+    assert world.condition("h", "MembersReady")["message"] == "1 outside the cluster is not watched"
+    world.put(graph("h", {"name": "f", "fallback": [{"node": "far"}, {"node": "a"}]}, far, A))
+    world.settle()
+    assert world.condition("h", "MembersReady")["message"] == "1/1 targets answer; 1 outside the cluster is not watched"
     world.put(graph("h", A))
     world.settle()
     assert sources(world) == []
