@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from lupa.lua51 import LuaRuntime  # type: ignore[import-untyped]  # Argo CD's Lua is of 5.1
+from lupa.lua51 import LuaRuntime  # type: ignore[import-untyped]  # it comes without types; Argo CD's Lua is of 5.1
 
 from rondo.api.kinds import KINDS
 from rondo.core import conditions

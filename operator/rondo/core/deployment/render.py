@@ -107,7 +107,12 @@ def labels(deployment: str) -> dict[str, str]:
 def url(owner: Object) -> str:
     """Give the address at which a deployment answers within the cluster."""
     metadata: Mapping[str, str] = owner["metadata"]
-    return f"http://{metadata['name']}.{metadata['namespace']}.svc"
+    return service_url(metadata["name"], metadata["namespace"])
+
+
+def service_url(name: str, namespace: str) -> str:
+    """Give the address of port 80 of a Service within the cluster."""
+    return f"http://{name}.{namespace}.svc"
 
 
 def _metadata(owner: Object) -> dict[str, Any]:

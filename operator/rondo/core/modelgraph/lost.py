@@ -9,6 +9,7 @@ from typing import Any
 from rondo.api.modelgraph import Target
 from rondo.api.modelruntime import Protocol
 from rondo.api.release import PinnedMember
+from rondo.core.deployment.render import service_url
 from rondo.core.modelgraph.finding import Reason
 from rondo.core.modelgraph.members import Member, Missing, address_of
 from rondo.core.modelgraph.part_names import graph_of
@@ -65,7 +66,7 @@ def find_lost(graph: Object, lost: Lost, around: Surroundings) -> Member | None:
 
 def target_of_graph(name: str, namespace: str, protocol: str) -> dict[str, Any]:
     """Write a graph that is in no plan as a target: its Service, which is there again once it is."""
-    return {"url": f"http://{name}.{namespace}.svc", "protocol": protocol, "model": name}
+    return {"url": service_url(name, namespace), "protocol": protocol, "model": name}
 
 
 def _asked(node: Mapping[str, Any], entry: Mapping[str, Any], around: Surroundings) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from rondo.api.modelruntime import Protocol
 from rondo.api.release import PinnedMember
 from rondo.core import conditions
 from rondo.core.deployment.finding import Reason as Rollout
+from rondo.core.deployment.render import service_url
 from rondo.core.deployment.render import url as url_of
 from rondo.core.deployment.revision import name_of
 from rondo.core.modelgraph.finding import Reason
@@ -80,9 +81,9 @@ def find_server(
 
 def address_of(target: Target, namespace: str, revision: str = "") -> str:
     """Give the URL of an object of this namespace, or of one revision of a ModelDeployment."""
-    name = name_of(target.name or "", revision) if revision else target.name
+    name = target.name or ""
     port = "" if target.port in {None, 80} else f":{target.port}"
-    return f"http://{name}.{namespace}.svc{port}"
+    return service_url(name_of(name, revision) if revision else name, namespace) + port
 
 
 def no_adapter(spoken: Protocol, speaks: Protocol | None) -> str:

@@ -142,10 +142,10 @@ def next_document(snapshot: RouterSnapshot) -> Document:
     refused = _refused(snapshot)
     while True:
         document = _document(snapshot, refused)
-        if document.size > LIMIT:
-            document = replace(document, former={})  # needed only should a router refuse what comes in its place
-        largest = _largest_change(snapshot, document)
-        if document.size <= LIMIT or largest is None:
+        if document.size <= LIMIT:
+            return document
+        document = replace(document, former={})  # needed only should a router refuse what comes in its place
+        if document.size <= LIMIT or (largest := _largest_change(snapshot, document)) is None:
             return document
         words = f"{TOO_LARGE} {document.size} bytes, and a ConfigMap has at most {LIMIT}: {ANOTHER_WAY}"
         refused = {**refused, largest: (with_port(document.entries[largest], None)["revision"], words)}
